@@ -1,0 +1,3 @@
+"""PEP 517 backend: setuptools."""
+
+from setuptools.build_meta import *  # noqa: F403

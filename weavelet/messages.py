@@ -1,0 +1,367 @@
+"""The structs that cross the channel and, as protobuf, the bus.
+
+Values are plain JSON-like data. NaN and infinities are allowed in floats and travel as themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, Union
+
+import msgspec
+
+Value: TypeAlias = Any
+"""None, bool, int (64 bit), float, str, list of Value, or dict of str to Value."""
+
+Scalar: TypeAlias = Union[bool, int, float, str]
+
+OutcomeKind: TypeAlias = Literal[
+    "applied", "rejected", "failed", "expired", "skipped", "unknown"
+]
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all messages: immutable, encoded as an array, new fields only at the end."""
+
+
+class Position(Record):
+    """A place in the control log: the store's epoch and the sequence of the last entry read."""
+
+    epoch: str
+    sequence: int
+
+
+class Change(Record):
+    """One control that went from `old` to `new`."""
+
+    name: str
+    old: Value
+    new: Value
+
+
+class Outcome(Record, kw_only=True):
+    """What became of one entry on one replica.
+
+    `step` is the optimizer step of the safe point at which it was decided, None before the first
+    poll. `result` is an action's return value. `state` is the hash of all effective control values
+    afterwards. `adopted` says that the entry was taken over from the log by a late or restarted
+    replica and not run as it was issued.
+    """
+
+    entry: str
+    sequence: int
+    replica: str
+    incarnation: str
+    kind: OutcomeKind
+    step: int | None = None
+    changes: tuple[Change, ...] = ()
+    reason: str | None = None
+    result: Value = None
+    traceback: str | None = None
+    state: str = ""
+    adopted: bool = False
+
+
+class Begin(Record, tag="begin"):
+    """The first entry of a job's control log."""
+
+
+class Set(Record, tag="set"):
+    """Change several controls, all or none.
+
+    `expect` names values that must hold for the change to be made. A dry run validates on the live
+    replica, touches nothing and ends as `skipped`.
+    """
+
+    values: dict[str, Value]
+    expect: dict[str, Value] = {}
+    dry_run: bool = False
+
+
+class Act(Record, tag="act"):
+    """Run an action at the safe point."""
+
+    name: str
+    arguments: dict[str, Value] = {}
+
+
+class Pause(Record, tag="pause"):
+    """Hold at the safe point until resume, stop, or `lease` seconds have passed."""
+
+    lease: float | None = None
+
+
+class Resume(Record, tag="resume"):
+    """End a pause."""
+
+
+class Stop(Record, tag="stop"):
+    """End training at the next safe point."""
+
+    reason: str = ""
+
+
+class Freeze(Record, tag="freeze"):
+    """Refuse everything but stop and unfreeze from here on."""
+
+    reason: str = ""
+
+
+class Unfreeze(Record, tag="unfreeze"):
+    """Accept commands again."""
+
+
+class Notice(Record, tag="notice"):
+    """Tell replicas about an event outside, such as a failed device."""
+
+    kind: str
+    detail: dict[str, Value] = {}
+
+
+class Settled(Record, tag="settled"):
+    """The end of an entry's life: the outcome of every replica it was addressed to.
+
+    A later Settled for the same entry replaces an earlier one.
+    """
+
+    entry: str
+    sequence: int
+    outcomes: tuple[Outcome, ...] = ()
+
+
+Body: TypeAlias = Union[
+    Begin, Set, Act, Pause, Resume, Stop, Freeze, Unfreeze, Notice, Settled
+]
+
+
+class Entry(Record, kw_only=True):
+    """One thing in a job's control log.
+
+    `targets` is what the author asked for (empty: the whole job), `addressed` the replicas that the
+    weaver knew when it appended the entry and that owe an outcome. `deadline` is seconds from the
+    server's time stamp of the entry, after which a replica expires it.
+    """
+
+    id: str
+    author: str
+    body: Body
+    targets: tuple[str, ...] = ()
+    addressed: tuple[str, ...] = ()
+    at_step: int | None = None
+    deadline: float | None = None
+
+
+class ControlSpec(Record, kw_only=True):
+    """A control or an action as the rest of the system sees it.
+
+    `schema` is a JSON Schema as text: of the value for a control, of an object with one property
+    per parameter for an action. `value` is a control's current value where it can be read.
+    """
+
+    name: str
+    kind: Literal["control", "action"]
+    schema: str
+    unit: str = ""
+    doc: str = ""
+    danger: bool = False
+    idempotent: bool = False
+    value: Value = None
+    quarantined: bool = False
+
+
+class Identity(Record, kw_only=True):
+    """Who a replica is, fixed for one incarnation."""
+
+    run: str
+    job: str
+    replica: str
+    incarnation: str
+    pid: int
+    host: str
+    rank: int | None = None
+    local_rank: int | None = None
+    world_size: int | None = None
+    version: str = ""
+
+
+# Trainer to sidecar.
+
+
+class Hello(Record, kw_only=True, tag="hello"):
+    """The first frame on a new channel. `position` is what the trainer has already decided."""
+
+    identity: Identity
+    controls: tuple[ControlSpec, ...] = ()
+    position: Position | None = None
+    adopt: Literal["job", "checkpoint", "none"] = "job"
+
+
+class Controls(Record, tag="controls"):
+    """The complete list of controls and actions after a registration or a change of value."""
+
+    controls: tuple[ControlSpec, ...]
+
+
+class Started(Record, tag="started"):
+    """The trainer is about to run an entry; without an outcome to follow it is `unknown`."""
+
+    entry: str
+    sequence: int
+
+
+class Decided(Record, tag="decided"):
+    """An outcome, and the position that the trainer has reached with it."""
+
+    outcome: Outcome
+    position: Position
+
+
+class Sample(Record):
+    """One call of report(): the step, seconds on the monotonic clock, and the metrics."""
+
+    step: int
+    at: float
+    metrics: dict[str, Scalar]
+
+
+class Reports(Record, tag="reports"):
+    """Consecutive samples. `first` counts samples from 0 over the incarnation, drops included."""
+
+    first: int
+    samples: tuple[Sample, ...]
+
+
+class Section(Record, tag="section"):
+    """Entered a declared long phase, or left it (`name` None). `timeout` in seconds."""
+
+    name: str | None
+    timeout: float | None = None
+
+
+class Bye(Record, tag="bye"):
+    """The session ends on purpose. `stopped` by command, or `error` as text if one ended it."""
+
+    stopped: bool = False
+    error: str | None = None
+
+
+FromTrainer: TypeAlias = Union[
+    Hello, Controls, Started, Decided, Reports, Section, Bye
+]
+
+
+# Sidecar to trainer.
+
+
+class Deliver(Record, tag="deliver"):
+    """An entry to decide at the next safe point. `expires` is on this host's monotonic clock."""
+
+    entry: Entry
+    position: Position
+    expires: float | None = None
+
+
+class Adopt(Record, tag="adopt"):
+    """What the job's log says was applied for this replica before it joined.
+
+    `values` is the fold, in order, of the applied Sets, one transaction; `entries` names them as
+    (id, sequence).
+    """
+
+    values: dict[str, Value]
+    entries: tuple[tuple[str, int], ...]
+    position: Position
+
+
+class Refused(Record, tag="refused"):
+    """This incarnation is refused control; `reason` says why."""
+
+    reason: str
+
+
+FromSidecar: TypeAlias = Union[Deliver, Adopt, Refused]
+
+
+# Sidecar to weaver only.
+
+ReplicaState: TypeAlias = Literal[
+    "starting",
+    "running",
+    "paused",
+    "in-section",
+    "stalled",
+    "stopped",
+    "exited",
+    "crashed",
+    "conflict",
+    "unknown",
+]
+
+
+class Registration(Record, kw_only=True):
+    """A replica announces itself, and again whenever its controls change."""
+
+    identity: Identity
+    controls: tuple[ControlSpec, ...] = ()
+
+
+class Lifecycle(Record, kw_only=True):
+    """The end of an incarnation (`exited`, `crashed`), or `conflict` with another one."""
+
+    replica: str
+    incarnation: str
+    state: ReplicaState
+    step: int | None = None
+    reason: str | None = None
+
+
+class Heartbeat(Record, kw_only=True):
+    """Once a second, from a live sidecar about its trainer.
+
+    `rate` is steps per second with pauses taken out. `sampled` and `dropped` count calls of
+    report() over the incarnation. `received` is the position of the last entry that the trainer
+    has decided. `vitals` maps names such as `process_rss_bytes` to numbers.
+    """
+
+    replica: str
+    incarnation: str
+    state: ReplicaState
+    step: int | None = None
+    polls: int = 0
+    rate: float = 0.0
+    sampled: int = 0
+    dropped: int = 0
+    section: str | None = None
+    received: int = 0
+    device: str = ""
+    vitals: dict[str, float] = {}
+
+
+class ReportBatch(Record, kw_only=True):
+    """Samples of one replica, by column: `columns[name][i]` belongs to `steps[i]`.
+
+    A metric absent from a sample is None there. `at` is seconds since the epoch on the sidecar's
+    clock, for display. `first` counts samples over the incarnation, drops included.
+    """
+
+    replica: str
+    incarnation: str
+    first: int
+    steps: tuple[int, ...]
+    at: tuple[float, ...]
+    columns: dict[str, tuple[Scalar | None, ...]]
+
+
+class External(Record, kw_only=True):
+    """An event from a monitoring system: what happened to which device or host."""
+
+    source: str
+    kind: str
+    host: str = ""
+    device: str = ""
+    detail: dict[str, Value] = {}
+
+
+Message: TypeAlias = Union[
+    Entry, Registration, Outcome, Lifecycle, Heartbeat, ReportBatch, External
+]
+"""Everything that an envelope on the bus can hold."""

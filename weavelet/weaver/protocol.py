@@ -1,0 +1,287 @@
+"""The weaver's WebSocket API: one JSON object a message, told apart by `type`.
+
+Non-finite floats are written "NaN", "Infinity" and "-Infinity" in values and metrics. Every request
+carries an `id` of the client's choice, which comes back in all answers to it. A command is answered
+with `entry` messages, one for each change of its fate; the last has `settled` true. Anything that
+cannot be done is answered with `error`; the connection lives on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, Union
+
+import msgspec
+
+VERSION = 1
+MAX_MESSAGE_BYTES = 64 * 1024
+"""The largest message that the weaver accepts from a client."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what a client sends."""
+
+    id: str
+
+
+class Command(Request):
+    """Base of what enters a job's control log.
+
+    `job` None is the newest live job of the run, `replicas` empty is all of them, `deadline` None
+    is the weaver's default of 60 seconds.
+    """
+
+    run: str
+    job: str | None = None
+    replicas: list[str] = []
+    deadline: float | None = None
+    at_step: int | None = None
+
+
+class Subscribe(Request, tag="subscribe"):
+    """Ask for a `snapshot` and then deltas. `runs` empty is all; `metrics` adds the samples."""
+
+    runs: list[str] = []
+    metrics: bool = False
+
+
+class UpdateConfig(Command, tag="update_config"):
+    """Set several controls, all or none."""
+
+    values: dict[str, Any]
+    expect: dict[str, Any] = {}
+    dry_run: bool = False
+
+
+class Action(Command, tag="action"):
+    """Run an action at the safe point."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Pause(Command, tag="pause"):
+    """Hold at the safe point, for `lease` seconds or until resumed."""
+
+    lease: float | None = None
+
+
+class Resume(Command, tag="resume"):
+    """End a pause."""
+
+
+class Stop(Command, tag="stop"):
+    """End training at the next safe point."""
+
+    reason: str = ""
+
+
+class Freeze(Command, tag="freeze"):
+    """Refuse everything but stop and unfreeze."""
+
+    reason: str = ""
+
+
+class Unfreeze(Command, tag="unfreeze"):
+    """Accept commands again."""
+
+
+class ReadLog(Request, tag="read_log"):
+    """Ask for the control log of a job, answered with `log`."""
+
+    run: str
+    job: str | None = None
+
+
+class Remove(Request, tag="remove"):
+    """Forget a run, or one job of it: its log, outcomes and reports. Refused while it lives."""
+
+    run: str
+    job: str | None = None
+
+
+ClientMessage: TypeAlias = Union[
+    Subscribe,
+    UpdateConfig,
+    Action,
+    Pause,
+    Resume,
+    Stop,
+    Freeze,
+    Unfreeze,
+    ReadLog,
+    Remove,
+]
+
+
+class ControlView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A control or an action. `schema` is its JSON Schema; `value` the current one."""
+
+    name: str
+    kind: Literal["control", "action"]
+    schema: dict[str, Any]
+    unit: str = ""
+    doc: str = ""
+    danger: bool = False
+    idempotent: bool = False
+    quarantined: bool = False
+    value: Any = None
+
+
+class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica as the weaver knows it now. `rate` is steps a second, pauses taken out.
+
+    `heard` is seconds since the last sign of life. `metrics` holds the last value of each.
+    """
+
+    run: str
+    job: str
+    replica: str
+    incarnation: str
+    state: str
+    reason: str | None = None
+    step: int | None = None
+    rate: float = 0.0
+    rank: int | None = None
+    world_size: int | None = None
+    host: str = ""
+    pid: int = 0
+    device: str = ""
+    section: str | None = None
+    sampled: int = 0
+    dropped: int = 0
+    heard: float | None = None
+    metrics: dict[str, Any] = {}
+    vitals: dict[str, float] = {}
+    controls: list[ControlView] = []
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job: one launch of a run. `newest` marks the one that commands go to by default."""
+
+    run: str
+    job: str
+    live: bool
+    newest: bool
+    begun: float
+    frozen_by: str | None = None
+    replicas: list[ReplicaView] = []
+
+
+class ChangeView(msgspec.Struct, frozen=True):
+    """One control that went from `old` to `new`."""
+
+    name: str
+    old: Any
+    new: Any
+
+
+class OutcomeView(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an entry on one replica."""
+
+    replica: str
+    outcome: str
+    step: int | None = None
+    changes: list[ChangeView] = []
+    reason: str | None = None
+    result: Any = None
+    traceback: str | None = None
+    adopted: bool = False
+
+
+class EntryView(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the control log. `kind` is its word in the log: set, act, pause, ...
+
+    `body` holds the fields of that kind, `time` is the server's time stamp, seconds since the
+    epoch.
+    """
+
+    id: str
+    sequence: int
+    run: str
+    job: str
+    kind: str
+    author: str
+    time: float
+    body: dict[str, Any] = {}
+    targets: list[str] = []
+    addressed: list[str] = []
+    at_step: int | None = None
+    deadline: float | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """The whole fleet, in answer to `subscribe` and whenever deltas cannot do."""
+
+    id: str = ""
+    version: int = VERSION
+    server: str = ""
+    role: Literal["viewer", "operator"] = "operator"
+    jobs: list[JobView] = []
+
+
+class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update"):
+    """Jobs that changed (without their replicas), and replicas that changed, whole."""
+
+    jobs: list[JobView] = []
+    replicas: list[ReplicaView] = []
+    removed: list[tuple[str, str]] = []
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
+    """Samples of one replica by column: `columns[name][i]` belongs to `steps[i]`, `at[i]`."""
+
+    run: str
+    job: str
+    replica: str
+    steps: list[int]
+    at: list[float]
+    columns: dict[str, list[Any]]
+
+
+class EntryUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
+    """Where an entry is in its life.
+
+    `state` is accepted, delivered, then what it ended as: applied, rejected, failed, expired,
+    skipped, unknown, or mixed where replicas differ. `settled` says that no more will come.
+    """
+
+    id: str = ""
+    entry: EntryView
+    state: str
+    settled: bool
+    outcomes: list[OutcomeView] = []
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
+    """The control log of one job, oldest first."""
+
+    id: str
+    run: str
+    job: str
+    entries: list[EntryUpdate]
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
+    """The answer to `remove`: the jobs that were forgotten."""
+
+    id: str
+    run: str
+    jobs: list[str]
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
+    """What cannot be done and why; `known` lists what could have been named instead.
+
+    `code`: malformed, unknown_run, unknown_job, unknown_replica, unknown_control, invalid_value,
+    frozen, forbidden, not_live, still_live, lost_race, unavailable.
+    """
+
+    id: str = ""
+    code: str
+    text: str
+    known: list[str] = []
+
+
+ServerMessage: TypeAlias = Union[
+    Snapshot, StatusUpdate, Metrics, EntryUpdate, Log, Removed, Error
+]
