@@ -23,14 +23,14 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """Base of all messages: immutable, encoded as an array, new fields only at the end."""
 
 
-class Position(Record):
+class Position(Record, frozen=True):
     """A place in the control log: the store's epoch and the sequence of the last entry read."""
 
     epoch: str
     sequence: int
 
 
-class Change(Record):
+class Change(Record, frozen=True):
     """One control that went from `old` to `new`."""
 
     name: str
@@ -38,7 +38,7 @@ class Change(Record):
     new: Value
 
 
-class Outcome(Record, kw_only=True):
+class Outcome(Record, frozen=True, kw_only=True):
     """What became of one entry on one replica.
 
     `step` is the optimizer step of the safe point at which it was decided, None before the first
@@ -61,11 +61,11 @@ class Outcome(Record, kw_only=True):
     adopted: bool = False
 
 
-class Begin(Record, tag="begin"):
+class Begin(Record, frozen=True, tag="begin"):
     """The first entry of a job's control log."""
 
 
-class Set(Record, tag="set"):
+class Set(Record, frozen=True, tag="set"):
     """Change several controls, all or none.
 
     `expect` names values that must hold for the change to be made. A dry run validates on the live
@@ -77,47 +77,47 @@ class Set(Record, tag="set"):
     dry_run: bool = False
 
 
-class Act(Record, tag="act"):
+class Act(Record, frozen=True, tag="act"):
     """Run an action at the safe point."""
 
     name: str
     arguments: dict[str, Value] = {}
 
 
-class Pause(Record, tag="pause"):
+class Pause(Record, frozen=True, tag="pause"):
     """Hold at the safe point until resume, stop, or `lease` seconds have passed."""
 
     lease: float | None = None
 
 
-class Resume(Record, tag="resume"):
+class Resume(Record, frozen=True, tag="resume"):
     """End a pause."""
 
 
-class Stop(Record, tag="stop"):
+class Stop(Record, frozen=True, tag="stop"):
     """End training at the next safe point."""
 
     reason: str = ""
 
 
-class Freeze(Record, tag="freeze"):
+class Freeze(Record, frozen=True, tag="freeze"):
     """Refuse everything but stop and unfreeze from here on."""
 
     reason: str = ""
 
 
-class Unfreeze(Record, tag="unfreeze"):
+class Unfreeze(Record, frozen=True, tag="unfreeze"):
     """Accept commands again."""
 
 
-class Notice(Record, tag="notice"):
+class Notice(Record, frozen=True, tag="notice"):
     """Tell replicas about an event outside, such as a failed device."""
 
     kind: str
     detail: dict[str, Value] = {}
 
 
-class Settled(Record, tag="settled"):
+class Settled(Record, frozen=True, tag="settled"):
     """The end of an entry's life: the outcome of every replica it was addressed to.
 
     A later Settled for the same entry replaces an earlier one.
@@ -133,7 +133,7 @@ Body: TypeAlias = Union[
 ]
 
 
-class Entry(Record, kw_only=True):
+class Entry(Record, frozen=True, kw_only=True):
     """One thing in a job's control log.
 
     `targets` is what the author asked for (empty: the whole job), `addressed` the replicas that the
@@ -150,7 +150,7 @@ class Entry(Record, kw_only=True):
     deadline: float | None = None
 
 
-class ControlSpec(Record, kw_only=True):
+class ControlSpec(Record, frozen=True, kw_only=True):
     """A control or an action as the rest of the system sees it.
 
     `schema` is a JSON Schema as text: of the value for a control, of an object with one property
@@ -168,7 +168,7 @@ class ControlSpec(Record, kw_only=True):
     quarantined: bool = False
 
 
-class Identity(Record, kw_only=True):
+class Identity(Record, frozen=True, kw_only=True):
     """Who a replica is, fixed for one incarnation."""
 
     run: str
@@ -186,7 +186,7 @@ class Identity(Record, kw_only=True):
 # Trainer to sidecar.
 
 
-class Hello(Record, kw_only=True, tag="hello"):
+class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     """The first frame on a new channel. `position` is what the trainer has already decided."""
 
     identity: Identity
@@ -195,27 +195,27 @@ class Hello(Record, kw_only=True, tag="hello"):
     adopt: Literal["job", "checkpoint", "none"] = "job"
 
 
-class Controls(Record, tag="controls"):
+class Controls(Record, frozen=True, tag="controls"):
     """The complete list of controls and actions after a registration or a change of value."""
 
     controls: tuple[ControlSpec, ...]
 
 
-class Started(Record, tag="started"):
+class Started(Record, frozen=True, tag="started"):
     """The trainer is about to run an entry; without an outcome to follow it is `unknown`."""
 
     entry: str
     sequence: int
 
 
-class Decided(Record, tag="decided"):
+class Decided(Record, frozen=True, tag="decided"):
     """An outcome, and the position that the trainer has reached with it."""
 
     outcome: Outcome
     position: Position
 
 
-class Sample(Record):
+class Sample(Record, frozen=True):
     """One call of report(): the step, seconds on the monotonic clock, and the metrics."""
 
     step: int
@@ -223,21 +223,21 @@ class Sample(Record):
     metrics: dict[str, Scalar]
 
 
-class Reports(Record, tag="reports"):
+class Reports(Record, frozen=True, tag="reports"):
     """Consecutive samples. `first` counts samples from 0 over the incarnation, drops included."""
 
     first: int
     samples: tuple[Sample, ...]
 
 
-class Section(Record, tag="section"):
+class Section(Record, frozen=True, tag="section"):
     """Entered a declared long phase, or left it (`name` None). `timeout` in seconds."""
 
     name: str | None
     timeout: float | None = None
 
 
-class Bye(Record, tag="bye"):
+class Bye(Record, frozen=True, tag="bye"):
     """The session ends on purpose. `stopped` by command, or `error` as text if one ended it."""
 
     stopped: bool = False
@@ -252,7 +252,7 @@ FromTrainer: TypeAlias = Union[
 # Sidecar to trainer.
 
 
-class Deliver(Record, tag="deliver"):
+class Deliver(Record, frozen=True, tag="deliver"):
     """An entry to decide at the next safe point. `expires` is on this host's monotonic clock."""
 
     entry: Entry
@@ -260,7 +260,7 @@ class Deliver(Record, tag="deliver"):
     expires: float | None = None
 
 
-class Adopt(Record, tag="adopt"):
+class Adopt(Record, frozen=True, tag="adopt"):
     """What the job's log says was applied for this replica before it joined.
 
     `values` is the fold, in order, of the applied Sets, one transaction; `entries` names them as
@@ -272,7 +272,7 @@ class Adopt(Record, tag="adopt"):
     position: Position
 
 
-class Refused(Record, tag="refused"):
+class Refused(Record, frozen=True, tag="refused"):
     """This incarnation is refused control; `reason` says why."""
 
     reason: str
@@ -297,14 +297,14 @@ ReplicaState: TypeAlias = Literal[
 ]
 
 
-class Registration(Record, kw_only=True):
+class Registration(Record, frozen=True, kw_only=True):
     """A replica announces itself, and again whenever its controls change."""
 
     identity: Identity
     controls: tuple[ControlSpec, ...] = ()
 
 
-class Lifecycle(Record, kw_only=True):
+class Lifecycle(Record, frozen=True, kw_only=True):
     """The end of an incarnation (`exited`, `crashed`), or `conflict` with another one."""
 
     replica: str
@@ -314,7 +314,7 @@ class Lifecycle(Record, kw_only=True):
     reason: str | None = None
 
 
-class Heartbeat(Record, kw_only=True):
+class Heartbeat(Record, frozen=True, kw_only=True):
     """Once a second, from a live sidecar about its trainer.
 
     `rate` is steps per second with pauses taken out. `sampled` and `dropped` count calls of
@@ -336,7 +336,7 @@ class Heartbeat(Record, kw_only=True):
     vitals: dict[str, float] = {}
 
 
-class ReportBatch(Record, kw_only=True):
+class ReportBatch(Record, frozen=True, kw_only=True):
     """Samples of one replica, by column: `columns[name][i]` belongs to `steps[i]`.
 
     A metric absent from a sample is None there. `at` is seconds since the epoch on the sidecar's
@@ -351,7 +351,7 @@ class ReportBatch(Record, kw_only=True):
     columns: dict[str, tuple[Scalar | None, ...]]
 
 
-class External(Record, kw_only=True):
+class External(Record, frozen=True, kw_only=True):
     """An event from a monitoring system: what happened to which device or host."""
 
     source: str

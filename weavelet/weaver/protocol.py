@@ -23,7 +23,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id: str
 
 
-class Command(Request):
+class Command(Request, frozen=True, kw_only=True):
     """Base of what enters a job's control log.
 
     `job` None is the newest live job of the run, `replicas` empty is all of them, `deadline` None
@@ -37,14 +37,14 @@ class Command(Request):
     at_step: int | None = None
 
 
-class Subscribe(Request, tag="subscribe"):
+class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):
     """Ask for a `snapshot` and then deltas. `runs` empty is all; `metrics` adds the samples."""
 
     runs: list[str] = []
     metrics: bool = False
 
 
-class UpdateConfig(Command, tag="update_config"):
+class UpdateConfig(Command, frozen=True, kw_only=True, tag="update_config"):
     """Set several controls, all or none."""
 
     values: dict[str, Any]
@@ -52,47 +52,47 @@ class UpdateConfig(Command, tag="update_config"):
     dry_run: bool = False
 
 
-class Action(Command, tag="action"):
+class Action(Command, frozen=True, kw_only=True, tag="action"):
     """Run an action at the safe point."""
 
     name: str
     arguments: dict[str, Any] = {}
 
 
-class Pause(Command, tag="pause"):
+class Pause(Command, frozen=True, kw_only=True, tag="pause"):
     """Hold at the safe point, for `lease` seconds or until resumed."""
 
     lease: float | None = None
 
 
-class Resume(Command, tag="resume"):
+class Resume(Command, frozen=True, kw_only=True, tag="resume"):
     """End a pause."""
 
 
-class Stop(Command, tag="stop"):
+class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """End training at the next safe point."""
 
     reason: str = ""
 
 
-class Freeze(Command, tag="freeze"):
+class Freeze(Command, frozen=True, kw_only=True, tag="freeze"):
     """Refuse everything but stop and unfreeze."""
 
     reason: str = ""
 
 
-class Unfreeze(Command, tag="unfreeze"):
+class Unfreeze(Command, frozen=True, kw_only=True, tag="unfreeze"):
     """Accept commands again."""
 
 
-class ReadLog(Request, tag="read_log"):
+class ReadLog(Request, frozen=True, kw_only=True, tag="read_log"):
     """Ask for the control log of a job, answered with `log`."""
 
     run: str
     job: str | None = None
 
 
-class Remove(Request, tag="remove"):
+class Remove(Request, frozen=True, kw_only=True, tag="remove"):
     """Forget a run, or one job of it: its log, outcomes and reports. Refused while it lives."""
 
     run: str
