@@ -88,8 +88,8 @@ def _build_page() -> None:
         code = executable.npm(arguments, cwd=SOURCE, env=environment)
         if code:
             msg = (
-                f"`npm {' '.join(arguments)}` in {SOURCE} ended with {code}; what it said is above. "
-                "WEAVELET_SKIP_UI=1 packs weavelet without its page."
+                f"`npm {' '.join(arguments)}` in {SOURCE} ended with {code}; what it said is above."
+                " WEAVELET_SKIP_UI=1 packs weavelet without its page."
             )
             raise RuntimeError(msg)
     if not PAGE.is_file():
