@@ -187,12 +187,18 @@ class Identity(Record, frozen=True, kw_only=True):
 
 
 class Hello(Record, frozen=True, kw_only=True, tag="hello"):
-    """The first frame on a new channel. `position` is what the trainer has already decided."""
+    """The first frame on a new channel. `position` is the last entry that the trainer has taken.
+
+    `url` and `creds` are the session's own choice of a NATS server, never on a command line since
+    they may hold a password.
+    """
 
     identity: Identity
     controls: tuple[ControlSpec, ...] = ()
     position: Position | None = None
     adopt: Literal["job", "checkpoint", "none"] = "job"
+    url: str | None = None
+    creds: str | None = None
 
 
 class Controls(Record, frozen=True, tag="controls"):
@@ -209,10 +215,9 @@ class Started(Record, frozen=True, tag="started"):
 
 
 class Decided(Record, frozen=True, tag="decided"):
-    """An outcome, and the position that the trainer has reached with it."""
+    """An outcome. The trainer keeps it until `Kept` says that the bus has stored it."""
 
     outcome: Outcome
-    position: Position
 
 
 class Sample(Record, frozen=True):
@@ -272,13 +277,19 @@ class Adopt(Record, frozen=True, tag="adopt"):
     position: Position
 
 
+class Kept(Record, frozen=True, tag="kept"):
+    """The outcome of this entry is stored on the bus; the trainer may forget it."""
+
+    sequence: int
+
+
 class Refused(Record, frozen=True, tag="refused"):
     """This incarnation is refused control; `reason` says why."""
 
     reason: str
 
 
-FromSidecar: TypeAlias = Union[Deliver, Adopt, Refused]
+FromSidecar: TypeAlias = Union[Deliver, Adopt, Kept, Refused]
 
 
 # Sidecar to weaver only.

@@ -27,6 +27,7 @@ VARIABLES: dict[str, str] = {
     "WEAVELET_TOKEN": "token of the weaver for CLI and client; default: the endpoint.json",
     "WEAVELET_NATS_SERVER": "path of a nats-server to use instead of the installed one",
     "WEAVELET_PYTHON": "Python interpreter for the sidecar; default: this one",
+    "WEAVELET_SIDECAR_LOG": "file to which the sidecar appends its log; default: none",
 }
 
 _SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -135,6 +136,11 @@ def world_size_of(environ: Mapping[str, str] = os.environ) -> int | None:
     return _first_integer(_WORLD_SIZE_VARIABLES, environ)
 
 
+def local_world_size_of(environ: Mapping[str, str] = os.environ) -> int | None:
+    """The number of ranks on this host as the launcher set it, None outside of one."""
+    return _first_integer(("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"), environ)
+
+
 def _first_integer(names: tuple[str, ...], environ: Mapping[str, str]) -> int | None:
     for name in names:
         text = environ.get(name, "")
@@ -182,6 +188,19 @@ def _start_time(pid: int) -> str:
         # No /proc (macOS): the pid alone then tells two launches apart, until it is used again.
         return ""
     return stat.rpartition(")")[2].split()[19]
+
+
+def mode(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """`online` or `disabled`: argument, else WEAVELET_MODE, else online.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    chosen = argument or environ.get("WEAVELET_MODE") or "online"
+    if chosen not in ("online", "disabled"):
+        msg = f"mode (WEAVELET_MODE) must be 'online' or 'disabled', got {chosen!r}"
+        raise ValueError(msg)
+    return chosen
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:

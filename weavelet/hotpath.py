@@ -1,0 +1,144 @@
+"""The hot path: poll and report as closures, bound when a session starts.
+
+Closures, because cell variables are the cheapest names that Python has. Everything that can be
+checked was checked before; what is rare is a call away.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import time
+from collections.abc import Callable
+from typing import Any
+
+from weavelet.channel.page import Page
+from weavelet.channel.trainer import TrainerEnd
+from weavelet.messages import Change, Sample, Scalar
+
+Poll = Callable[..., tuple[Change, ...]]
+Report = Callable[..., None]
+Look = Callable[[int], tuple[tuple[Change, ...], bool]]
+"""Decides what is waiting at a step; returns the changes and whether the next poll must look."""
+
+FLUSH_SECONDS = 0.02
+"""A report is sent at once unless the last sending is younger than this."""
+
+_NOTHING: tuple[Change, ...] = ()
+_SCALARS = frozenset({int, float, bool, str})
+_log = logging.getLogger("weavelet")
+
+
+def poll_nothing(step: int | None = None) -> tuple[Change, ...]:
+    """The poll of a session that is disabled, not started, stopped, copied or forked."""
+    return _NOTHING
+
+
+def report_nothing(step: int | None = None, /, **metrics: Any) -> None:
+    """The report of a session that is disabled, not started, stopped, copied or forked."""
+
+
+def make_poll(page: Page, look: Look) -> Poll:
+    """Bind a poll: two words written, one compared, and no call while the bell is silent."""
+    words = page.words
+    bell, polls_word, step_word = Page.BELL, Page.POLLS, Page.STEP
+    polls = 0
+    seen = -1
+
+    def poll(step: int | None = None) -> tuple[Change, ...]:
+        nonlocal polls
+        try:
+            words[step_word] = polls if step is None else step
+        except (TypeError, ValueError) as error:
+            raise _step_error(step) from error
+        polls += 1
+        words[polls_word] = polls
+        if words[bell] == seen:
+            return _NOTHING
+        return _look()
+
+    def _look() -> tuple[Change, ...]:
+        nonlocal seen
+        # Read before looking, so that what comes meanwhile is looked at by the next poll.
+        rung = words[bell]
+        changes, again = look(words[step_word])
+        seen = -1 if again else rung
+        return changes
+
+    return poll
+
+
+def make_report(page: Page, end: TrainerEnd) -> Report:
+    """Bind a report: into the ring, and off to the sidecar if the last sending is old enough."""
+    words = page.words
+    step_word = Page.STEP
+    sample, flush, monotonic, scalars = end.sample, end.flush, time.monotonic, _SCALARS
+    flushed = 0.0
+
+    def report(step: int | None = None, /, **metrics: Any) -> None:
+        nonlocal flushed
+        for value in metrics.values():
+            if type(value) not in scalars:
+                metrics = plain(metrics)
+                break
+        if step is None:
+            step = words[step_word]
+        elif type(step) is not int:
+            step = _plain_step(step, words[step_word])
+        now = monotonic()
+        sample(Sample(step, now, metrics))
+        if now - flushed >= FLUSH_SECONDS:
+            flushed = now
+            flush()
+
+    return report
+
+
+def plain(metrics: dict[str, Any]) -> dict[str, Scalar]:
+    """The metrics as plain numbers, flags and text; what is none of these is left out, and said.
+
+    Anything with `.item()` gives what that returns.
+    """
+    result: dict[str, Scalar] = {}
+    for name, value in metrics.items():
+        item = getattr(value, "item", None)
+        try:
+            scalar = value if item is None else item()
+        except (RuntimeError, ValueError, TypeError):
+            scalar = None
+        if type(scalar) in _SCALARS:
+            result[name] = scalar
+        elif isinstance(scalar, (bool, str, int, float)):
+            kind = next(k for k in (bool, str, int, float) if isinstance(scalar, k))
+            result[name] = kind(scalar)
+        else:
+            _say_once(name, type(value).__name__)
+    return result
+
+
+_said: set[tuple[str, str]] = set()
+
+
+def _say_once(name: str, kind: str) -> None:
+    if (name, kind) not in _said and len(_said) < 100:
+        _said.add((name, kind))
+        _log.warning(
+            "report() leaves out %s: expected a number, a bool, a str or a one-element tensor, "
+            "got %s",
+            name,
+            kind,
+        )
+
+
+def _plain_step(step: Any, fallback: int) -> int:
+    try:
+        return operator.index(step)
+    except TypeError:
+        _say_once("step", type(step).__name__)
+        return fallback
+
+
+def _step_error(step: object) -> Exception:
+    if isinstance(step, int):
+        return ValueError(f"step must fit into 64 bits, got {step!r}")
+    return TypeError(f"step must be an int, the count of optimizer steps from 0, got {step!r}")

@@ -1,0 +1,327 @@
+"""The safe point: what a poll does when something is waiting. Entries become outcomes here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from weavelet.channel.frames import encode
+from weavelet.channel.page import Page, Phase
+from weavelet.controls import Registry, Verdict
+from weavelet.exceptions import MalformedError, SessionError, StopTraining, WrongThreadError
+from weavelet.messages import (
+    Act,
+    Adopt,
+    Change,
+    Decided,
+    Deliver,
+    Entry,
+    FromSidecar,
+    Identity,
+    Outcome,
+    Pause,
+    Position,
+    Refused,
+    Resume,
+    Set,
+    Started,
+    Stop,
+)
+
+_log = logging.getLogger("weavelet")
+
+_LOOK_AGAIN = 0.25
+"""Seconds between two looks at the clock and at a replaced channel while paused."""
+
+
+class Channel(Protocol):
+    """What the safe point needs of the trainer's end of the channel."""
+
+    def receive(self) -> list[FromSidecar]: ...
+    def post(self, frame: bytes, key: object) -> None: ...
+    def decide(self, sequence: int, frame: bytes) -> None: ...
+    def wait(self, seconds: float) -> None: ...
+
+
+class SafePoint:
+    """Decides entries, in the order of the control log, in the thread that polls.
+
+    The first thread that calls `run` owns the session.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        registry: Registry,
+        channel: Channel,
+        page: Page,
+        *,
+        on_stop: str,
+        announce: Callable[[], None],
+    ) -> None:
+        self._identity = identity
+        self._registry = registry
+        self._channel = channel
+        self._page = page
+        self._on_stop = on_stop
+        self._announce = announce
+        self._owner: int | None = None
+        self._busy = False
+        self._step = 0
+        self._changes: list[Change] = []
+        self._inbox: list[FromSidecar] = []
+        self._scheduled: list[Deliver] = []
+        self._paused = False
+        self._lease_end: float | None = None
+        self._stop: Stop | None = None
+        self._version = registry.version
+        self.position: Position | None = None
+        self.refused: str | None = None
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the job was told to stop."""
+        return self._stop is not None
+
+    @property
+    def stop_reason(self) -> str:
+        """The reason given with the stop, empty without one."""
+        return "" if self._stop is None else self._stop.reason
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether an entry waits for its step, so that every poll must look."""
+        return bool(self._scheduled)
+
+    def run(self, step: int) -> tuple[Change, ...]:
+        """Decide what has come, hold while paused, and return the changes made.
+
+        Raises:
+            StopTraining: the job was told to stop and the session was made with on_stop="raise".
+            WrongThreadError: another thread owns this session.
+            SessionError: called from inside a handler.
+        """
+        self._check_caller()
+        self._step = step
+        self._changes = []
+        self._busy = True
+        try:
+            self._take()
+            if self._paused and self._stop is None:
+                self._hold()
+        finally:
+            self._busy = False
+        if self._stop is not None and self._on_stop == "raise":
+            raise StopTraining(self._stop.reason)
+        return tuple(self._changes)
+
+    def _check_caller(self) -> None:
+        caller = threading.get_ident()
+        if self._owner is None:
+            self._owner = caller
+        elif self._owner != caller:
+            msg = (
+                "poll() was called from two threads: the one that polled first owns the session, "
+                "since handlers run there. Poll from that thread only."
+            )
+            raise WrongThreadError(msg)
+        if self._busy:
+            msg = "poll() was called inside a handler. Handlers run in poll(); do not poll in them."
+            raise SessionError(msg)
+
+    def _take(self) -> None:
+        self._inbox += self._channel.receive()
+        while self._inbox:
+            message = self._inbox.pop(0)
+            if isinstance(message, Deliver):
+                self._deliver(message)
+            elif isinstance(message, Adopt):
+                self._adopt(message)
+            elif isinstance(message, Refused):
+                self._refuse(message)
+        self._run_due()
+
+    def _deliver(self, message: Deliver) -> None:
+        if self._is_known(message.position):
+            return
+        self.position = message.position
+        at_step = message.entry.at_step
+        if at_step is None or at_step == self._step:
+            self._decide(message)
+        elif at_step > self._step:
+            self._scheduled.append(message)
+        else:
+            reason = f"step {at_step} has passed: this replica is at step {self._step}"
+            self._answer(message, Verdict("rejected", reason=reason))
+
+    def _is_known(self, position: Position) -> bool:
+        """Whether an earlier sidecar brought this entry already. Positions hold per store epoch."""
+        mine = self.position
+        return (
+            mine is not None
+            and mine.epoch == position.epoch
+            and mine.sequence >= position.sequence
+        )
+
+    def _run_due(self) -> None:
+        if not self._scheduled:
+            return
+        due = [message for message in self._scheduled if _is_due(message, self._step)]
+        self._scheduled = [message for message in self._scheduled if message not in due]
+        for message in due:
+            at_step = message.entry.at_step
+            if at_step is not None and at_step < self._step and not _is_late(message):
+                reason = f"step {at_step} was never polled: the next poll was at step {self._step}"
+                self._answer(message, Verdict("rejected", reason=reason))
+            else:
+                self._decide(message)
+
+    def _decide(self, message: Deliver) -> None:
+        entry = message.entry
+        if _is_late(message):
+            reason = f"not at a safe point within {entry.deadline:g} s of being issued"
+            self._answer(message, Verdict("expired", reason=reason))
+            return
+        started = Started(entry.id, message.position.sequence)
+        self._channel.post(encode(started), ("started", message.position.sequence))
+        try:
+            verdict = self._verdict(entry)
+        except BaseException as error:
+            # KeyboardInterrupt and SystemExit go on up, but the operator is still told.
+            reason = f"interrupted by {type(error).__name__}"
+            self._answer(message, Verdict("failed", reason=reason))
+            raise
+        self._answer(message, verdict)
+
+    def _verdict(self, entry: Entry) -> Verdict:
+        body = entry.body
+        match body:
+            case Set():
+                verdict = self._registry.apply(
+                    body.values, expect=body.expect, dry_run=body.dry_run
+                )
+                if verdict.kind == "applied":
+                    self._changes += verdict.changes
+                return verdict
+            case Act():
+                return self._registry.run(body.name, body.arguments)
+            case Pause():
+                self._paused = True
+                lease = body.lease
+                self._lease_end = None if lease is None else time.monotonic() + lease
+                return Verdict("applied")
+            case Resume():
+                reason = None if self._paused else "was not paused"
+                self._paused = False
+                return Verdict("applied", reason=reason)
+            case Stop():
+                self._stop = body
+                return Verdict("applied")
+        reason = f"this version of weavelet does not know what {type(body).__name__} is"
+        return Verdict("skipped", reason=reason)
+
+    def _hold(self) -> None:
+        """Stay paused until resume, stop, or the end of the lease; entries are decided meanwhile.
+
+        The phase is set here and not where the entry is decided: a pause that is ended by the next
+        entry in the same poll was none.
+        """
+        words = self._page.words
+        phase = words[Page.PHASE]
+        words[Page.PHASE] = Phase.PAUSED
+        try:
+            while self._paused and self._stop is None:
+                began = time.monotonic()
+                left = _LOOK_AGAIN if self._lease_end is None else self._lease_end - began
+                self._channel.wait(max(0.0, min(_LOOK_AGAIN, left)))
+                self._take()
+                now = time.monotonic()
+                words[Page.PAUSED] += round((now - began) * 1000)
+                if self._lease_end is not None and now >= self._lease_end:
+                    self._paused = False
+        finally:
+            words[Page.PHASE] = phase
+
+    def _adopt(self, message: Adopt) -> None:
+        if self._is_known(message.position):
+            return
+        self.position = message.position
+        if not message.entries:
+            return
+        specs = self._registry.specs()
+        known = {spec.name for spec in specs if spec.kind == "control"}
+        missing = sorted(message.values.keys() - known)
+        values = {name: value for name, value in message.values.items() if name in known}
+        verdict = self._registry.apply(values)
+        self._changes += verdict.changes
+        if missing:
+            _log.warning(
+                "the log of this job sets %s, which this replica has not registered",
+                ", ".join(missing),
+            )
+        for identifier, sequence in message.entries:
+            last = (identifier, sequence) == message.entries[-1]
+            self._send(
+                self._outcome(
+                    identifier,
+                    sequence,
+                    verdict if last else Verdict(verdict.kind, reason=verdict.reason),
+                    adopted=True,
+                )
+            )
+
+    def _refuse(self, message: Refused) -> None:
+        if self.refused != message.reason:
+            self.refused = message.reason
+            _log.warning("this session is refused control: %s", message.reason)
+
+    def _answer(self, message: Deliver, verdict: Verdict) -> None:
+        outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
+        self._send(outcome)
+        if self._registry.version != self._version:
+            self._version = self._registry.version
+            self._announce()
+
+    def _outcome(
+        self, identifier: str, sequence: int, verdict: Verdict, adopted: bool = False
+    ) -> Outcome:
+        return Outcome(
+            entry=identifier,
+            sequence=sequence,
+            replica=self._identity.replica,
+            incarnation=self._identity.incarnation,
+            kind=verdict.kind,
+            step=self._step,
+            changes=verdict.changes,
+            reason=verdict.reason,
+            result=verdict.result,
+            traceback=verdict.traceback,
+            state=self._registry.state(),
+            adopted=adopted,
+        )
+
+    def _send(self, outcome: Outcome) -> None:
+        try:
+            frame = encode(Decided(outcome))
+        except MalformedError as error:
+            short = f"{outcome.reason or 'done'} (values or result not sent: {error.reason})"
+            frame = encode(Decided(_without_payload(outcome, short[:1000])))
+        self._channel.decide(outcome.sequence, frame)
+
+
+def _is_late(message: Deliver) -> bool:
+    return message.expires is not None and time.monotonic() > message.expires
+
+
+def _is_due(message: Deliver, step: int) -> bool:
+    at_step = message.entry.at_step
+    return at_step is None or at_step <= step or _is_late(message)
+
+
+def _without_payload(outcome: Outcome, reason: str) -> Outcome:
+    return msgspec.structs.replace(outcome, changes=(), result=None, traceback=None, reason=reason)

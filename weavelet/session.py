@@ -1,0 +1,451 @@
+"""session() and the handle it gives."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from weavelet import lifetime, settings
+from weavelet.announce import Specs, controls_frame, hello_frame
+from weavelet.channel.frames import encode
+from weavelet.channel.page import Page, Phase
+from weavelet.channel.trainer import TrainerEnd
+from weavelet.controls import Registry
+from weavelet.exceptions import SessionError, StopTraining
+from weavelet.hotpath import (
+    Poll,
+    Report,
+    make_poll,
+    make_report,
+    poll_nothing,
+    report_nothing,
+)
+from weavelet.messages import Bye, Change, Hello, Identity, Section
+from weavelet.safepoint import SafePoint
+from weavelet.spawn import Spawner
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_log = logging.getLogger("weavelet")
+
+
+def session(
+    replica_id: str | None = None,
+    *,
+    run: str | None = None,
+    job: str | None = None,
+    url: str | None = None,
+    controls: Iterable[object] = (),
+    adopt: Literal["job", "checkpoint", "none"] = "job",
+    on_stop: Literal["raise", "flag"] = "raise",
+    mode: Literal["online", "disabled"] | None = None,
+) -> Weavelet:
+    """Make this training process visible and steerable.
+
+    Use the result in a `with` statement, as a decorator of the training function, or with
+    `start()` and `stop()` inside a class. It needs no server: one may come later, go, and come
+    back.
+
+    Args:
+        replica_id: Name of this process, stable over restarts. Default: WEAVELET_REPLICA, else
+            `rank-{RANK}` under a launcher, else `{host}-{pid}`.
+        run: Name of the programme. Default: WEAVELET_RUN, else the script's name.
+        job: Name of this launch of it, the same on all ranks. Default: WEAVELET_JOB, else what the
+            launcher calls it.
+        url: NATS server to use. Default: WEAVELET_NATS_URL, else the `weavelet up` of this home.
+        controls: Objects whose methods are marked with `@weavelet.handler` or `@weavelet.action`.
+        adopt: Whether a late or restarted replica takes over the settings that the job's log says
+            were applied ("job"), keeps what its checkpoint says ("checkpoint"), or starts as it is
+            ("none").
+        on_stop: "raise" lets poll() raise `StopTraining`; "flag" only sets `stop_requested`.
+        mode: "disabled" turns everything into no-ops. Default: WEAVELET_MODE, else "online".
+
+    Raises:
+        ValueError: a name is not a slug, or an argument is not one of its choices.
+        TypeError: a marked method in `controls` cannot be a control.
+    """
+    return Weavelet(
+        replica_id,
+        run=run,
+        job=job,
+        url=url,
+        controls=controls,
+        adopt=adopt,
+        on_stop=on_stop,
+        mode=mode,
+    )
+
+
+class Weavelet:
+    """The trainer's handle on its session; made by `session()`.
+
+    Copied, pickled, or carried into a forked worker it is inert: poll and report do nothing.
+    """
+
+    poll: Poll
+    """``poll(step=None) -> tuple[Change, ...]``: the safe point.
+
+    Call it once per optimizer step, always from the same thread. Changes, actions and pauses happen
+    in here and nowhere else; it returns the changes made. `step` defaults to the count of polls.
+    With nothing waiting it costs about as much as three empty function calls.
+
+    Raises:
+        StopTraining: the job was told to stop and `on_stop` is "raise".
+        WrongThreadError: another thread polled first and something waits.
+        TypeError, ValueError: `step` is not an int of at most 64 bits.
+    """
+
+    report: Report
+    """``report(step=None, /, **metrics)``: numbers, flags and text out; never blocks, never raises.
+
+    Takes int, float, bool, str and anything with `.item()`. May be called from any thread. What the
+    sidecar does not take in time is dropped, oldest first, and counted.
+    """
+
+    def __init__(
+        self,
+        replica_id: str | None = None,
+        *,
+        run: str | None = None,
+        job: str | None = None,
+        url: str | None = None,
+        controls: Iterable[object] = (),
+        adopt: Literal["job", "checkpoint", "none"] = "job",
+        on_stop: Literal["raise", "flag"] = "raise",
+        mode: Literal["online", "disabled"] | None = None,
+    ) -> None:
+        self.run = settings.run_name(run)
+        self.job = settings.job_name(job)
+        self.replica_id = settings.replica_name(replica_id)
+        self.mode = settings.mode(mode)
+        self._url = url
+        self._adopt = _one_of("adopt", adopt, ("job", "checkpoint", "none"))
+        self._on_stop = _one_of("on_stop", on_stop, ("raise", "flag"))
+        self._registry = Registry()
+        self._specs: Specs = ()
+        self._page: Page | None = None
+        self._end: TrainerEnd | None = None
+        self._spawner: Spawner | None = None
+        self._safe_point: SafePoint | None = None
+        self._identity: Identity | None = None
+        self._sections: list[Section] = []
+        self.stopped = False
+        """Whether the session ended because the job was told to stop."""
+        self._rest()
+        for owner in controls:
+            self._registry.register(owner)
+
+    # Life.
+
+    def start(self) -> Weavelet:
+        """Begin a new incarnation. Returns at once; the sidecar connects by itself.
+
+        Raises:
+            SessionError: it has been started already.
+        """
+        if self._page is not None:
+            msg = f"this session ({self.run}/{self.replica_id}) is running; stop() it first"
+            raise SessionError(msg)
+        self.stopped = False
+        if self.mode == "disabled":
+            lifetime.enter(self)
+            return self
+        self._begin()
+        lifetime.enter(self)
+        return self
+
+    def stop(self, error: str | None = None) -> None:
+        """Say goodbye and turn into a no-op. Does nothing unless started.
+
+        Args:
+            error: What ended training, if it was an error; shown beside the state.
+        """
+        lifetime.leave(self)
+        if self._page is None or self._end is None or self._spawner is None:
+            return
+        self.stopped = self.stopped or self.stop_requested
+        self._spawner.stop()
+        self._rest()
+        self._end.post(encode(Bye(self.stopped, error and error[:2000])), "bye")
+        self._end.close()
+        self._page.close_descriptor()
+        self._page = self._end = self._spawner = None
+
+    def __enter__(self) -> Weavelet:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        mine = isinstance(error, StopTraining) and self.stop_requested
+        text = None if error is None or mine else f"{type(error).__name__}: {error}"
+        self.stop(text)
+        return mine
+
+    def __call__(self, function: F) -> F:
+        """Decorate a training function: each call of it is one incarnation.
+
+        Raises:
+            TypeError: the function is a coroutine or a generator, which would poll after its end.
+        """
+        _check_plain_function(function)
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]  # wraps keeps the signature, not the type
+
+    # Controls.
+
+    def handler(
+        self,
+        name: str | None = None,
+        *,
+        type: Any = None,  # noqa: A002  the word that users look for
+        get: Callable[[], Any] | None = None,
+        unit: str = "",
+        doc: str = "",
+        danger: bool = False,
+        idempotent: bool = False,
+    ) -> Callable[[F], F]:
+        """Declare a control: a function of one annotated parameter that sets a value.
+
+        Args:
+            name: What operators call it. Default: the function's name.
+            type: Its type, instead of the parameter's annotation.
+            get: Reads the current value; makes roll-back exact and shows what the value is.
+            unit: For display, such as "s".
+            doc: One sentence for display. Default: the function's docstring.
+            danger: Whether operators are asked before they set it.
+            idempotent: Whether a restarted replica may run again what a dead one had begun.
+
+        Raises:
+            TypeError: no annotation, more than one parameter, or a type that cannot be decoded.
+            ValueError: the name is taken or is not a valid one.
+        """
+        decorate = self._registry.handler(
+            name,
+            type=type,
+            get=get,
+            unit=unit,
+            doc=doc,
+            danger=danger,
+            idempotent=idempotent,
+            scope=_scope(),
+        )
+        return self._registering(decorate)
+
+    def action(
+        self,
+        name: str | None = None,
+        *,
+        doc: str = "",
+        danger: bool = False,
+        idempotent: bool = False,
+    ) -> Callable[[F], F]:
+        """Declare an action: a function run at the safe point, whose result is sent back.
+
+        Raises:
+            TypeError: a parameter without annotation, or of a type that cannot be decoded.
+            ValueError: the name is taken or is not a valid one.
+        """
+        decorate = self._registry.action(
+            name, doc=doc, danger=danger, idempotent=idempotent, scope=_scope()
+        )
+        return self._registering(decorate)
+
+    def register(self, owner: object) -> None:
+        """Declare all methods of `owner` marked with `@weavelet.handler` or `@weavelet.action`."""
+        self._registry.register(owner)
+        self._ring()
+
+    @contextmanager
+    def section(self, name: str, timeout: float | None = None) -> Iterator[None]:
+        """Declare a long phase, such as a checkpoint, so that no poll in it is not a hang.
+
+        Args:
+            name: Shown while inside.
+            timeout: Seconds after which it counts as stalled all the same.
+        """
+        self._sections.append(Section(name, timeout))
+        self._show_section()
+        try:
+            yield
+        finally:
+            self._sections.pop()
+            self._show_section()
+
+    # State.
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the job was told to stop."""
+        return self._safe_point is not None and self._safe_point.stop_requested
+
+    @property
+    def incarnation(self) -> str:
+        """This life of the replica as 16 hex digits; empty before the first start."""
+        return "" if self._identity is None else self._identity.incarnation
+
+    @property
+    def sidecar_pid(self) -> int | None:
+        """Process id of the live sidecar, None without one."""
+        return None if self._spawner is None else self._spawner.pid
+
+    def __repr__(self) -> str:
+        state = "running" if self._page is not None else self.mode
+        return f"<weavelet {self.run}/{self.job}/{self.replica_id} {state}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Weavelet], tuple[str, str, str]]:
+        return _inert, (self.run, self.job, self.replica_id)
+
+    # Inside.
+
+    def _begin(self) -> None:
+        self._identity = _identity(self.run, self.job, self.replica_id)
+        self._warn_about_hosts()
+        self._page = page = Page.create()
+        self._end = end = TrainerEnd(page)
+        self._specs = self._registry.specs()
+        self._safe_point = safe_point = SafePoint(
+            self._identity,
+            self._registry,
+            end,
+            page,
+            on_stop=self._on_stop,
+            announce=self._announce,
+        )
+        self._spawner = Spawner(page, self._attach)
+        self._spawner.start()
+        page.words[Page.PHASE] = Phase.RUNNING
+
+        def look(step: int) -> tuple[tuple[Change, ...], bool]:
+            changes = safe_point.run(step)
+            end.flush()
+            return changes, safe_point.scheduled
+
+        self.poll = make_poll(page, look)
+        self.report = make_report(page, end)
+
+    def _rest(self) -> None:
+        self.poll = poll_nothing
+        self.report = report_nothing
+
+    def _become_inert(self) -> None:
+        """In a forked child: do nothing, and let go of the descriptors."""
+        self._rest()
+        self.mode = "disabled"
+        if self._end is not None:
+            self._end.close_in_child()
+        if self._page is not None:
+            self._page.close_descriptor()
+        self._page = self._end = self._spawner = None
+
+    def _attach(self, ours: socket.socket) -> None:
+        """Greet a sidecar. Also called from the watching thread, so no user code may run here."""
+        end, identity, safe_point = self._end, self._identity, self._safe_point
+        if end is None or identity is None or safe_point is None:
+            ours.close()
+            return
+        hello = Hello(
+            identity=identity,
+            controls=self._specs,
+            position=safe_point.position,
+            adopt=self._adopt,
+            url=self._url,
+        )
+        end.attach(ours, hello_frame(hello))
+        if self._sections:
+            end.post(encode(self._sections[-1]), "section")
+
+    def _announce(self) -> None:
+        self._specs = self._registry.specs()
+        if self._end is not None:
+            self._end.post(controls_frame(self._specs), "controls")
+
+    def _registering(self, decorate: Callable[[F], F]) -> Callable[[F], F]:
+        def decorated(function: F) -> F:
+            result = decorate(function)
+            self._ring()
+            return result
+
+        return decorated
+
+    def _ring(self) -> None:
+        """Let the next poll look, which announces what has been registered."""
+        if self._page is not None:
+            self._page.ring()
+
+    def _show_section(self) -> None:
+        if self._page is None or self._end is None:
+            return
+        inside = bool(self._sections)
+        self._page.words[Page.PHASE] = Phase.IN_SECTION if inside else Phase.RUNNING
+        self._end.post(encode(self._sections[-1] if inside else Section(None)), "section")
+
+    def _warn_about_hosts(self) -> None:
+        world, local = settings.world_size_of(), settings.local_world_size_of()
+        if world and local and world > local and settings.job_is_local():
+            _log.warning(
+                "this job spans several hosts, and nothing names it: set WEAVELET_JOB to the same "
+                "text on all of them, or each host will be shown as a job of its own"
+            )
+
+
+def _identity(run: str, job: str, replica: str) -> Identity:
+    return Identity(
+        run=run,
+        job=job,
+        replica=replica,
+        incarnation=secrets.token_hex(8),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        rank=settings.rank_of(),
+        local_rank=settings.local_rank_of(),
+        world_size=settings.world_size_of(),
+    )
+
+
+def _inert(run: str, job: str, replica: str) -> Weavelet:
+    return Weavelet(replica, run=run, job=job, mode="disabled")
+
+
+def _one_of(name: str, value: T, choices: tuple[T, ...]) -> T:
+    if value not in choices:
+        msg = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _scope() -> dict[str, Any]:
+    """The names local to whoever called the method that called this."""
+    return sys._getframe(2).f_locals
+
+
+def _check_plain_function(function: Callable[..., Any]) -> None:
+    for is_kind, kind in (
+        (inspect.iscoroutinefunction, "a coroutine function"),
+        (inspect.isasyncgenfunction, "an async generator"),
+        (inspect.isgeneratorfunction, "a generator"),
+    ):
+        if is_kind(function):
+            msg = (
+                f"a session decorates plain functions, and {function.__qualname__} is {kind}; "
+                "use `with weavelet.session():` inside it instead"
+            )
+            raise TypeError(msg)
