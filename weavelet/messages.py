@@ -190,7 +190,7 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     """The first frame on a new channel. `position` is the last entry that the trainer has taken.
 
     `url` and `creds` are the session's own choice of a NATS server, never on a command line since
-    they may hold a password.
+    they may hold a password. `interactive` says that no poll for long is no hang.
     """
 
     identity: Identity
@@ -199,6 +199,7 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     adopt: Literal["job", "checkpoint", "none"] = "job"
     url: str | None = None
     creds: str | None = None
+    interactive: bool = False
 
 
 class Controls(Record, frozen=True, tag="controls"):
@@ -330,7 +331,8 @@ class Heartbeat(Record, frozen=True, kw_only=True):
 
     `rate` is steps per second with pauses taken out. `sampled` and `dropped` count calls of
     report() over the incarnation. `received` is the position of the last entry that the trainer
-    has decided. `vitals` maps names such as `process_rss_bytes` to numbers.
+    has decided. `vitals` maps names such as `process_rss_bytes` to numbers. `claiming` asks any
+    other live incarnation of this replica to speak up before this one takes control.
     """
 
     replica: str
@@ -345,6 +347,7 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     received: int = 0
     device: str = ""
     vitals: dict[str, float] = {}
+    claiming: bool = False
 
 
 class ReportBatch(Record, frozen=True, kw_only=True):

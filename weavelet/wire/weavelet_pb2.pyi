@@ -351,7 +351,7 @@ class Lifecycle(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "polls", "rate", "sampled", "dropped", "section", "received", "device", "vitals")
+    __slots__ = ("replica", "incarnation", "state", "step", "polls", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -371,6 +371,7 @@ class Heartbeat(_message.Message):
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     VITALS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMING_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     state: ReplicaState
@@ -383,7 +384,8 @@ class Heartbeat(_message.Message):
     received: int
     device: str
     vitals: _containers.ScalarMap[str, float]
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., polls: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    claiming: bool
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., polls: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")
