@@ -1,0 +1,61 @@
+"""`weavelet ls`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from weavelet.client import output
+from weavelet.client.client import Client
+from weavelet.client.fleet import in_order
+from weavelet.client.options import Json
+from weavelet.weaver import protocol
+
+
+def ls(
+    *,
+    every: Annotated[
+        bool, Parameter(name="--all", help="Also earlier jobs that have ended.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List runs, jobs and replicas."""
+    with Client() as client:
+        jobs = client.jobs()
+    if json:
+        output.print_json({"jobs": jobs})
+        return
+    shown = [job for job in jobs if every or job.live or job.newest]
+    if not shown:
+        print("No runs yet. Start a training that opens a weavelet.session().")
+        return
+    print(output.table(_HEADER, _rows(shown)))
+    if len(shown) < len(jobs):
+        print(f"{len(jobs) - len(shown)} earlier jobs not shown: weavelet ls --all")
+
+
+_HEADER = ("RUN", "JOB", "REPLICA", "STATE", "STEP", "RATE", "METRICS")
+
+
+def _rows(jobs: list[protocol.JobView]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for job in sorted(jobs, key=lambda job: (job.run, -job.begun)):
+        frozen = " (frozen)" if job.frozen_by else ""
+        head = (job.run, job.job + frozen)
+        for replica in in_order(job.replicas):
+            rows.append((*head, *_columns(replica)))
+            head = ("", "")
+        if not job.replicas:
+            rows.append((*head, "", "live" if job.live else "ended", "", "", ""))
+    return rows
+
+
+def _columns(replica: protocol.ReplicaView) -> tuple[str, ...]:
+    return (
+        replica.replica,
+        output.state_text(replica),
+        output.step_text(replica.step),
+        output.rate_text(replica.rate),
+        output.metrics_text(replica.metrics),
+    )

@@ -1,0 +1,136 @@
+"""`weavelet watch`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from weavelet.client import output
+from weavelet.client.client import Client, Update
+from weavelet.client.fleet import Fleet
+from weavelet.client.options import Job, Json
+from weavelet.exceptions import CommandError
+from weavelet.weaver import protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_RETRY_SECONDS = 1.0
+_SHOWN_ENTRIES = 8
+
+
+def watch(run: str, /, *, job: Job = None, json: Json = False) -> None:
+    """Follow a run as it trains, until Ctrl-C."""
+    with Client() as client:
+        client.job(run, job)
+        updates = _following(client, run)
+        if json:
+            for update in updates:
+                output.print_json(update)
+        elif sys.stdout.isatty():
+            _live(updates, run, job)
+        else:
+            _lines(updates, job)
+
+
+def _following(client: Client, run: str) -> Iterator[Update]:
+    """Every update, over restarts of the server."""
+    while True:
+        try:
+            yield from client.watch([run])
+        except CommandError as error:
+            if error.code != "unavailable":
+                raise
+            print(f"weavelet: {error.text} Trying again.", file=sys.stderr, flush=True)
+        while not _answers(client, run):
+            time.sleep(_RETRY_SECONDS)
+
+
+def _answers(client: Client, run: str) -> bool:
+    try:
+        client.jobs([run])
+    except CommandError as error:
+        if error.code != "unavailable":
+            raise
+        return False
+    return True
+
+
+def _lines(updates: Iterator[Update], job: str | None) -> None:
+    fleet = Fleet()
+    told: dict[str, str] = {}
+    for update in updates:
+        fleet.update(update)
+        if isinstance(update, protocol.EntryUpdate):
+            print(entry_line(update), flush=True)
+        for replica in _replicas(fleet, job):
+            line = replica_line(replica)
+            if told.get(replica.replica) != line:
+                told[replica.replica] = line
+                print(f"{output.clock(time.time())}  {line}", flush=True)
+
+
+def _live(updates: Iterator[Update], run: str, job: str | None) -> None:
+    from rich.live import Live  # noqa: PLC0415
+
+    fleet = Fleet()
+    entries: dict[str, protocol.EntryUpdate] = {}
+    with Live(auto_refresh=False, screen=False) as live:
+        for update in updates:
+            fleet.update(update)
+            if isinstance(update, protocol.EntryUpdate):
+                entries[update.entry.id] = update
+            shown = list(entries.values())[-_SHOWN_ENTRIES:]
+            live.update(_picture(run, _replicas(fleet, job), shown), refresh=True)
+
+
+def _picture(
+    run: str, replicas: list[protocol.ReplicaView], entries: list[protocol.EntryUpdate]
+) -> RenderableType:
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=run, title_justify="left", box=None, pad_edge=False)
+    columns: tuple[tuple[str, Callable[[protocol.ReplicaView], str]], ...] = (
+        ("replica", lambda replica: replica.replica),
+        ("state", output.state_text),
+        ("step", lambda replica: output.step_text(replica.step)),
+        ("rate", lambda replica: output.rate_text(replica.rate)),
+        ("metrics", lambda replica: output.metrics_text(replica.metrics)),
+    )
+    for name, _ in columns:
+        table.add_column(name)
+    for replica in replicas:
+        table.add_row(*(Text(cell(replica)) for _, cell in columns))
+    return Group(table, *(Text(entry_line(update)) for update in entries))
+
+
+def _replicas(fleet: Fleet, job: str | None) -> list[protocol.ReplicaView]:
+    return [
+        replica
+        for each in fleet.jobs
+        if each.job == job or (job is None and each.newest)
+        for replica in each.replicas
+    ]
+
+
+def replica_line(replica: protocol.ReplicaView) -> str:
+    """`trainer-0  running  step 812  61.2/s  loss 0.31`."""
+    parts = [replica.replica, output.state_text(replica)]
+    parts += [f"step {replica.step}"] if replica.step is not None else []
+    parts += [output.rate_text(replica.rate), output.metrics_text(replica.metrics)]
+    parts += [replica.reason or ""]
+    return "  ".join(filter(None, parts))
+
+
+def entry_line(update: protocol.EntryUpdate) -> str:
+    """`13:02:11  set lr=0.01  applied  trainer-0 applied at step 812  lr 0.1 -> 0.01`."""
+    parts = [output.clock(update.entry.time), output.entry_text(update.entry), update.state]
+    if update.settled:
+        parts += [
+            f"{outcome.replica} {output.outcome_text(outcome)}" for outcome in update.outcomes
+        ]
+    return "  ".join(parts)
