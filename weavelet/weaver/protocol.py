@@ -282,6 +282,4 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
     known: list[str] = []
 
 
-ServerMessage: TypeAlias = Union[
-    Snapshot, StatusUpdate, Metrics, EntryUpdate, Log, Removed, Error
-]
+ServerMessage: TypeAlias = Union[Snapshot, StatusUpdate, Metrics, EntryUpdate, Log, Removed, Error]

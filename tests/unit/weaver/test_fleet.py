@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from harness.weaver import LR, beat, lifecycle, registration
+from weavelet.exceptions import CommandError
+from weavelet.messages import ReportBatch
+from weavelet.weaver.fleet import Fleet
+from weavelet.weaver.protocol import Snapshot, StatusUpdate
+
+
+def fleet_of(*registrations, at=0.0):
+    fleet = Fleet(now=0.0)
+    for order, one in enumerate(registrations, start=1):
+        fleet.registered(one, order, at)
+        fleet.began(one.identity.run, one.identity.job, order, 1000.0 + order)
+    fleet.tick(at)
+    return fleet
+
+
+def rows(fleet, now):
+    fleet.tick(now)
+    return [
+        (row.replica, row.incarnation, row.state)
+        for job in fleet.snapshot(now)
+        for row in job.replicas
+    ]
+
+
+def state(fleet, now):
+    return rows(fleet, now)[0][2]
+
+
+@pytest.mark.parametrize("word", ["running", "paused", "in-section", "stalled", "stopped"])
+def test_a_state_is_what_the_last_heartbeat_says(word):
+    """Until the first heartbeat a replica is starting."""
+    fleet = fleet_of(registration())
+    assert state(fleet, 0.0) == "starting"
+    fleet.beat("train", "j1", beat(state=word), 1.0)
+    assert state(fleet, 1.0) == word
+
+
+def test_silence_is_unknown_and_ends_when_it_is_heard_again():
+    """A replica that cannot be heard is never called dead."""
+    fleet = fleet_of(registration())
+    fleet.beat("train", "j1", beat(state="paused"), 1.0)
+    assert state(fleet, 6.0) == "paused"
+    assert state(fleet, 6.1) == "unknown"
+    fleet.beat("train", "j1", beat(state="paused"), 7.0)
+    assert state(fleet, 7.0) == "paused"
+
+
+@pytest.mark.parametrize("word", ["exited", "crashed"])
+def test_an_end_is_final(word):
+    """A late heartbeat does not revive what ended, and silence does not make it unknown."""
+    fleet = fleet_of(registration())
+    fleet.ended("train", "j1", lifecycle(word, step=7, reason="why"), 1.0)
+    fleet.beat("train", "j1", beat(), 2.0)
+    assert state(fleet, 100.0) == word
+    row = fleet.snapshot(100.0)[0].replicas[0]
+    assert (row.step, row.reason) == (7, "why")
+
+
+def test_a_restarted_replica_takes_its_predecessors_place():
+    """One row per replica, of the newest incarnation."""
+    fleet = fleet_of(registration())
+    fleet.ended("train", "j1", lifecycle("crashed"), 1.0)
+    assert rows(fleet, 1.0) == [("rank-0", "a", "crashed")]
+    fleet.registered(registration(incarnation="b"), 9, 2.0)
+    assert rows(fleet, 2.0) == [("rank-0", "b", "starting")]
+
+
+def test_a_refused_second_incarnation_is_shown_as_conflict():
+    """The first one keeps its place; when it ends and the other takes over, so does the row."""
+    fleet = fleet_of(registration())
+    fleet.beat("train", "j1", beat(), 1.0)
+    fleet.registered(registration(incarnation="b"), 9, 1.0)
+    fleet.ended("train", "j1", lifecycle("conflict", incarnation="b", reason="a lives"), 1.5)
+    fleet.beat("train", "j1", beat(), 2.0)
+    assert rows(fleet, 2.0) == [("rank-0", "a", "running"), ("rank-0", "b", "conflict")]
+    fleet.ended("train", "j1", lifecycle("exited"), 3.0)
+    fleet.beat("train", "j1", beat(incarnation="b"), 3.5)
+    assert rows(fleet, 3.5) == [("rank-0", "b", "running")]
+
+
+def test_an_incarnation_heard_after_it_was_succeeded_is_a_conflict():
+    """Two that both believe to be in control are shown, whoever should have refused."""
+    fleet = fleet_of(registration())
+    fleet.registered(registration(incarnation="b"), 9, 1.0)
+    assert rows(fleet, 1.0) == [("rank-0", "b", "starting")]
+    fleet.beat("train", "j1", beat(), 2.0)
+    assert rows(fleet, 2.0) == [("rank-0", "b", "starting"), ("rank-0", "a", "conflict")]
+
+
+def test_commands_go_to_the_newest_live_job():
+    """Newest by the place of its Begin in the stream, as long as one of its replicas lives."""
+    fleet = fleet_of(registration(job="old"), registration(job="new"))
+    assert fleet.find("train", None, 0.0).name == "new"
+    fleet.ended("train", "new", lifecycle("exited"), 1.0)
+    assert fleet.find("train", None, 1.0).name == "old"
+    fleet.ended("train", "old", lifecycle("exited"), 2.0)
+    assert fleet.find("train", None, 2.0).name == "new"
+
+
+def test_a_job_that_fell_silent_hides_an_older_one_for_a_minute_only():
+    """A short partition does not turn commands to another job; a lost job does not keep them."""
+    fleet = fleet_of(registration(job="old"), registration(job="new"))
+    fleet.beat("train", "old", beat(), 61.0)
+    assert fleet.find("train", None, 30.0).name == "new"
+    assert fleet.find("train", None, 61.0).name == "old"
+
+
+def test_a_fresh_weaver_takes_silence_for_life_at_first():
+    """Right after the weaver's start a replica registered long ago can be commanded."""
+    fleet = Fleet(now=1000.0)
+    fleet.registered(registration(), 1, at=-5000.0)
+    job = fleet.find("train", None, 1000.0)
+    assert rows(fleet, 1000.0) == [("rank-0", "a", "unknown")]
+    assert fleet.addressed(job, (), 1000.0) == ("rank-0",)
+    with pytest.raises(CommandError, match="has been heard for"):
+        fleet.addressed(job, (), 1061.0)
+    assert fleet.addressed(job, ("rank-0",), 1061.0) == ("rank-0",)
+
+
+def test_what_is_not_there_is_refused_with_what_is():
+    """The error lists what could have been named instead."""
+    fleet = fleet_of(registration(), registration("rank-1"))
+    for code, known, call in (
+        ("unknown_run", ("train",), lambda: fleet.find("tain", None, 0.0)),
+        ("unknown_job", ("j1",), lambda: fleet.find("train", "j2", 0.0)),
+        (
+            "unknown_replica",
+            ("rank-0", "rank-1"),
+            lambda: fleet.addressed(fleet.find("train", None, 0.0), ("rank-9",), 0.0),
+        ),
+    ):
+        with pytest.raises(CommandError) as caught:
+            call()
+        assert (caught.value.code, caught.value.known) == (code, known)
+
+
+def test_the_ended_are_not_addressed():
+    """A command to all goes to the living; one to the ended by name is refused."""
+    fleet = fleet_of(registration(), registration("rank-1"))
+    fleet.ended("train", "j1", lifecycle("exited"), 1.0)
+    job = fleet.find("train", None, 1.0)
+    assert fleet.addressed(job, (), 1.0) == ("rank-1",)
+    with pytest.raises(CommandError, match="rank-0' has exited"):
+        fleet.addressed(job, ("rank-0",), 1.0)
+    assert fleet.gone("train", "j1", "rank-0") == "exited before it answered"
+    assert fleet.gone("train", "j1", "rank-1") is None
+
+
+def test_the_last_value_of_each_metric_is_kept():
+    """A metric absent from the last sample keeps its last value; NaN is shown as NaN."""
+    fleet = fleet_of(registration())
+    batch = ReportBatch(
+        replica="rank-0",
+        incarnation="a",
+        first=0,
+        steps=(1, 2),
+        at=(0.0, 0.1),
+        columns={"loss": (1.0, float("nan")), "accuracy": (0.5, None)},
+    )
+    assert fleet.reported("train", "j1", batch, 1.0)
+    assert fleet.snapshot(1.0)[0].replicas[0].metrics == {"loss": "NaN", "accuracy": 0.5}
+    stranger = msgspec.structs.replace(batch, incarnation="z")
+    assert not fleet.reported("train", "j1", stranger, 1.0)
+
+
+def test_deltas_hold_what_changed_and_nothing_else():
+    """After a heartbeat of one replica only that one is sent, whole."""
+    fleet = fleet_of(registration(), registration("rank-1"))
+    since = fleet.version
+    assert fleet.changes(since, 0.5) is None
+    fleet.beat("train", "j1", beat("rank-1", step=3), 1.0)
+    fleet.tick(1.0)
+    update = fleet.changes(since, 1.0)
+    assert isinstance(update, StatusUpdate)
+    assert [(row.replica, row.step) for row in update.replicas] == [("rank-1", 3)]
+    assert update.replicas[0].controls[0].name == LR.name
+    assert update.jobs == []
+    assert fleet.changes(since, 1.0, runs=["other"]) is None
+
+
+def test_the_passing_of_time_is_a_change():
+    """Silence reaches clients without any message."""
+    fleet = fleet_of(registration())
+    since = fleet.version
+    fleet.tick(6.0)
+    update = fleet.changes(since, 6.0)
+    assert [row.state for row in update.replicas] == ["unknown"]
+    fleet.tick(61.0)
+    assert [job.live for job in fleet.changes(since, 61.0).jobs] == [False]
+
+
+def test_a_freeze_is_a_change_of_the_job():
+    """Clients see who froze a job."""
+    fleet = fleet_of(registration())
+    since = fleet.version
+    fleet.froze("train", "j1", "ann@host")
+    fleet.tick(1.0)
+    assert [job.frozen_by for job in fleet.changes(since, 1.0).jobs] == ["ann@host"]
+
+
+def test_a_vanished_row_needs_a_snapshot():
+    """A delta cannot say that an incarnation's row is gone."""
+    fleet = fleet_of(registration())
+    since = fleet.version
+    fleet.ended("train", "j1", lifecycle("crashed"), 1.0)
+    fleet.registered(registration(incarnation="b"), 9, 1.0)
+    fleet.tick(1.0)
+    assert isinstance(fleet.changes(since, 1.0), Snapshot)
+    assert fleet.changes(fleet.version, 1.0) is None
+
+
+def test_a_forgotten_job_is_removed_at_the_clients():
+    """Also when it was the last of its run."""
+    fleet = fleet_of(registration())
+    since = fleet.version
+    fleet.forget("train", "j1")
+    fleet.tick(1.0)
+    assert fleet.changes(since, 1.0).removed == [("train", "j1")]
+    assert fleet.snapshot(1.0) == []

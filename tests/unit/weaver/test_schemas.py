@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from weavelet.exceptions import CommandError
+from weavelet.weaver.schemas import checked
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "text"),
+    [
+        (
+            '{"type": "number", "exclusiveMinimum": 0, "maximum": 1}',
+            "banana",
+            "lr: expected a number > 0 and <= 1, got 'banana'",
+        ),
+        ('{"type": "integer", "minimum": 1}', 0, "lr: expected an integer >= 1, got 0"),
+        ('{"type": "integer"}', True, "lr: expected an integer, got True"),
+        ('{"enum": ["sgd", "adam"]}', "rms", "lr: expected one of 'sgd', 'adam', got 'rms'"),
+        (
+            '{"anyOf": [{"type": "number"}, {"type": "null"}]}',
+            "x",
+            "lr: expected a number or null, got 'x'",
+        ),
+        (
+            '{"type": "array", "items": {"type": "number"}}',
+            [1, "x"],
+            "lr.1: expected a number, got 'x'",
+        ),
+        (
+            '{"type": "object", "properties": {"a": {}}, "required": ["a"]}',
+            {},
+            "lr: expected 'a' too, got {}",
+        ),
+        (
+            '{"type": "object", "properties": {"a": {}}, "additionalProperties": false}',
+            {"b": 1},
+            "lr: expected only 'a', got 'b' too",
+        ),
+        (
+            '{"type": "string", "minLength": 2, "pattern": "^a"}',
+            "b",
+            None,
+        ),
+        ('{"type": "number"}', 2**64, f"lr: expected integers of 64 bits, got {2**64}"),
+    ],
+)
+def test_a_refusal_names_the_control_what_was_expected_and_what_was_got(schema, value, text):
+    """A typing error is answered in plain words."""
+    with pytest.raises(CommandError) as caught:
+        checked("lr", value, schema)
+    assert caught.value.code == "invalid_value"
+    if text is not None:
+        assert caught.value.text == text
+
+
+def test_a_good_value_passes_as_it_goes_into_the_log():
+    """Names of non-finite floats are numbers afterwards."""
+    assert checked("lr", 0.5, '{"type": "number"}') == 0.5
+    assert checked("lr", "Infinity", '{"type": "number"}') == math.inf
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ["", "not json", "[]", '{"type": 5}', '{"$ref": "https://example.invalid/schema.json"}'],
+)
+def test_a_schema_that_cannot_be_used_leaves_the_decision_to_the_trainer(schema):
+    """A bad registration never blocks commands, and no reference is fetched from the network."""
+    assert checked("lr", "anything", schema) == "anything"

@@ -1,0 +1,257 @@
+"""All runs, jobs and replicas, folded from what replicas say of themselves.
+
+Pure: `now` and `at` are seconds on a monotonic clock, passed in. `at` is when a thing was said,
+which for a message out of a stream is earlier than when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from weavelet.exceptions import CommandError
+from weavelet.messages import Heartbeat, Lifecycle, Registration, ReportBatch
+from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
+from weavelet.weaver.protocol import JobView, ReplicaView, Snapshot, StatusUpdate
+from weavelet.weaver.views import control_view
+
+
+class Fleet:
+    """What the weaver knows. Every change raises `version`, so that clients can be sent deltas."""
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.version = 1
+        self._reset = 1
+        self.runs: dict[str, dict[str, Job]] = {}
+        self._removed: list[tuple[int, str, str]] = []
+
+    # What was said.
+
+    def began(self, run: str, job: str, sequence: int, time: float) -> None:
+        """A job's control log begins, at this place in the stream and this server time."""
+        found = self._job(run, job)
+        found.order, found.begun = sequence, time
+
+    def froze(self, run: str, job: str, author: str | None) -> None:
+        """A job was frozen by `author`, or unfrozen (None)."""
+        self._job(run, job).frozen_by = author
+
+    def registered(self, registration: Registration, sequence: int, at: float) -> None:
+        """A replica announced itself or its controls."""
+        who = registration.identity
+        replica = self._job(who.run, who.job).replicas.setdefault(who.replica, Replica())
+        life = replica.incarnations.get(who.incarnation)
+        if life is None:
+            life = Incarnation(who, sequence, at, at)
+            replica.incarnations[who.incarnation] = life
+        life.identity = who
+        life.heard = max(life.heard, at)
+        life.controls = registration.controls
+        life.views = [control_view(spec) for spec in registration.controls]
+        self._touch(replica)
+
+    def ended(self, run: str, job: str, said: Lifecycle, at: float) -> None:
+        """An incarnation ended, or met another one."""
+        life = self._heard(run, job, said.replica, said.incarnation, at)
+        if life is None:
+            return
+        life.state, life.reason = said.state, said.reason
+        life.step = said.step if said.step is not None else life.step
+
+    def beat(self, run: str, job: str, said: Heartbeat, at: float) -> list[str]:
+        """A sign of life. Returns the replica's name if its incarnation is the current one."""
+        life = self._heard(run, job, said.replica, said.incarnation, at)
+        if life is None:
+            return []
+        life.beat = said
+        life.state = said.state
+        life.step = said.step if said.step is not None else life.step
+        if said.state != "conflict":
+            life.reason = None
+        current = self.runs[run][job].replicas[said.replica].current
+        return [said.replica] if life is current else []
+
+    def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
+        """Samples came. Returns whether they are of a known, living incarnation."""
+        life = self._heard(run, job, batch.replica, batch.incarnation, at)
+        if life is None:
+            return False
+        for name, column in batch.columns.items():
+            last = next((value for value in reversed(column) if value is not None), None)
+            if last is not None:
+                life.metrics[name] = last
+        return True
+
+    def forget(self, run: str, job: str) -> None:
+        """Drop a job, as if it had never been."""
+        jobs = self.runs.get(run, {})
+        if jobs.pop(job, None) is None:
+            return
+        if not jobs:
+            del self.runs[run]
+        self.version += 1
+        self._removed.append((self.version, run, job))
+
+    # What is so.
+
+    def find(self, run: str, job: str | None, now: float) -> Job:
+        """The job that a command names, by default the newest of the run.
+
+        Raises:
+            CommandError: `unknown_run` or `unknown_job`, with the known ones.
+        """
+        jobs = self.runs.get(run)
+        if not jobs:
+            raise CommandError("unknown_run", f"no run named {run!r}", known=sorted(self.runs))
+        if job is None:
+            return self.newest(run, now)
+        if job not in jobs:
+            text = f"run {run!r} has no job named {job!r}"
+            raise CommandError("unknown_job", text, known=sorted(jobs))
+        return jobs[job]
+
+    def newest(self, run: str, now: float) -> Job:
+        """The newest live job of a run, the newest of all if none is live."""
+        jobs = self.runs[run].values()
+        live = [job for job in jobs if self.is_live(job, now)]
+        return max(live or jobs, key=lambda job: job.order)
+
+    def is_live(self, job: Job, now: float) -> bool:
+        """Whether any replica of the job lives."""
+        return any(replica.lives(now, self.since) for replica in job.replicas.values())
+
+    def addressed(self, job: Job, replicas: Sequence[str], now: float) -> tuple[str, ...]:
+        """The replicas that owe an outcome to a command for `replicas` (empty: all that live).
+
+        Raises:
+            CommandError: `unknown_replica` with the known ones, or `not_live`.
+        """
+        alive = [name for name, replica in job.replicas.items() if replica.lives(now, self.since)]
+        for name in replicas:
+            if name not in job.replicas:
+                text = f"job {job.name!r} of run {job.run!r} has no replica named {name!r}"
+                raise CommandError("unknown_replica", text, known=sorted(job.replicas))
+            current = job.replicas[name].current
+            if current.ended:
+                text = f"replica {name!r} has {current.state}"
+                raise CommandError("not_live", text, known=sorted(alive))
+        if not replicas and not alive:
+            raise CommandError("not_live", self._why_not_live(job, now))
+        return tuple(dict.fromkeys(replicas or alive))
+
+    def gone(self, run: str, job: str, replica: str) -> str | None:
+        """Why a replica will not answer any more, None while it may."""
+        found = self._find(run, job, replica)
+        if found is None or not found.current.ended:
+            return None
+        return f"{found.current.state} before it answered"
+
+    def silent(self, run: str, job: str, replica: str, now: float) -> bool:
+        """Whether a replica has not been heard for so long that nobody should wait for it."""
+        found = self._find(run, job, replica)
+        return found is None or not found.lives(now, self.since)
+
+    def incarnation(self, run: str, job: str, replica: str) -> str:
+        """The current incarnation of a replica, empty if there is none."""
+        found = self._find(run, job, replica)
+        return found.current.identity.incarnation if found else ""
+
+    # What clients are told.
+
+    def snapshot(self, now: float, runs: Sequence[str] = ()) -> list[JobView]:
+        """All jobs of `runs` (empty: of all) with their replicas, as of the last `tick`."""
+        return [job.view(self._rows(job, now)) for job in self._jobs() if _in(job, runs)]
+
+    def changes(
+        self, since: int, now: float, runs: Sequence[str] = ()
+    ) -> Snapshot | StatusUpdate | None:
+        """What changed from version `since` to the last `tick`.
+
+        A snapshot where deltas cannot tell it: a row for an incarnation went away. In an update,
+        `removed` comes before `jobs`.
+        """
+        if since < self._reset:
+            return Snapshot(jobs=self.snapshot(now, runs))
+        jobs = [job for job in self._jobs() if _in(job, runs)]
+        replicas: list[ReplicaView] = []
+        for job in jobs:
+            replicas += self._rows(job, now, since)
+        changed = [job.view([]) for job in jobs if job.version > since]
+        removed = [(run, job) for version, run, job in self._removed if version > since]
+        if not (replicas or changed or removed):
+            return None
+        return StatusUpdate(jobs=changed, replicas=replicas, removed=removed)
+
+    def tick(self, now: float) -> None:
+        """Find what changed by the passing of time: who fell silent, which job is the newest."""
+        for run, jobs in self.runs.items():
+            newest = self.newest(run, now)
+            for job in jobs.values():
+                shown = (self.is_live(job, now), job is newest, job.frozen_by, job.begun)
+                if shown != job.shown:
+                    job.shown = shown
+                    self.version += 1
+                    job.version = self.version
+                for replica in job.replicas.values():
+                    self._tick_replica(replica, now)
+
+    def _tick_replica(self, replica: Replica, now: float) -> None:
+        rows = replica.rows(now)
+        shown = tuple((life.identity.incarnation, state) for life, state in rows)
+        if shown == replica.shown:
+            return
+        before = {incarnation for incarnation, _ in replica.shown}
+        kept = {incarnation for incarnation, _ in shown}
+        replica.shown = shown
+        self._touch(replica)
+        if before - kept:
+            self._reset = self.version
+            replica.prune(now)
+
+    def _rows(self, job: Job, now: float, since: int = -1) -> list[ReplicaView]:
+        return [
+            replica_view(life, state, now)
+            for replica in job.replicas.values()
+            if replica.version > since
+            for life, state in replica.rows(now)
+        ]
+
+    def _jobs(self) -> Iterator[Job]:
+        for jobs in self.runs.values():
+            yield from jobs.values()
+
+    def _job(self, run: str, job: str) -> Job:
+        return self.runs.setdefault(run, {}).setdefault(job, Job(run, job))
+
+    def _find(self, run: str, job: str, replica: str) -> Replica | None:
+        found = self.runs.get(run, {}).get(job)
+        return found.replicas.get(replica) if found else None
+
+    def _heard(
+        self, run: str, job: str, replica: str, incarnation: str, at: float
+    ) -> Incarnation | None:
+        found = self._find(run, job, replica)
+        life = found.incarnations.get(incarnation) if found else None
+        if found is None or life is None or life.ended:
+            return None
+        life.heard = max(life.heard, at)
+        self._touch(found)
+        return life
+
+    def _touch(self, replica: Replica) -> None:
+        self.version += 1
+        replica.version = self.version
+
+    def _why_not_live(self, job: Job, now: float) -> str:
+        lost = [name for name, replica in job.replicas.items() if not replica.current.ended]
+        if not lost:
+            return f"no replica of job {job.name!r} of run {job.run!r} runs any more"
+        last = min(now - job.replicas[name].current.heard for name in lost)
+        return (
+            f"no replica of job {job.name!r} of run {job.run!r} has been heard for {last:.0f} s; "
+            f"name it to command it all the same: {', '.join(sorted(lost)[:8])}"
+        )
+
+
+def _in(job: Job, runs: Sequence[str]) -> bool:
+    return not runs or job.run in runs

@@ -1,0 +1,144 @@
+"""One replica over its incarnations, and the job that it belongs to. Pure, like the fleet.
+
+A replica's state is the last one heard; `unknown` once it was not heard for 5 s, and the real one
+again as soon as it is. The end of an incarnation (`exited`, `crashed`) is final. A replica is live
+until its end, and an unknown one for 60 s more, counted from the weaver's own start at the
+earliest: so a newer job that fell silent does not hide an older one that trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from weavelet.messages import ControlSpec, Heartbeat, Identity, ReplicaState, Scalar
+from weavelet.weaver.jsonable import to_json
+from weavelet.weaver.protocol import ControlView, JobView, ReplicaView
+
+UNKNOWN_AFTER = 5.0
+FORGOTTEN_AFTER = 60.0
+_ENDED = frozenset({"exited", "crashed"})
+_CONFLICT: ReplicaState = "conflict"
+
+
+@dataclass(slots=True)
+class Incarnation:
+    """One life of a replica. `order` is the sequence of its first registration."""
+
+    identity: Identity
+    order: int
+    registered: float
+    heard: float
+    state: ReplicaState = "starting"
+    reason: str | None = None
+    step: int | None = None
+    beat: Heartbeat | None = None
+    metrics: dict[str, Scalar] = field(default_factory=dict)
+    controls: tuple[ControlSpec, ...] = ()
+    views: list[ControlView] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether this life is over, as far as anybody said."""
+        return self.state in _ENDED
+
+    def state_at(self, now: float) -> ReplicaState:
+        """The state to show."""
+        if self.ended or now - self.heard <= UNKNOWN_AFTER:
+            return self.state
+        return "unknown"
+
+
+@dataclass(slots=True)
+class Replica:
+    """One replica of a job, over all its incarnations that still matter."""
+
+    incarnations: dict[str, Incarnation] = field(default_factory=dict)
+    version: int = 0
+    shown: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def current(self) -> Incarnation:
+        """The newest incarnation that was not refused control."""
+        lives = self.incarnations.values()
+        accepted = [life for life in lives if life.state != "conflict"]
+        return max(accepted or lives, key=lambda life: life.order)
+
+    def rows(self, now: float) -> list[tuple[Incarnation, ReplicaState]]:
+        """The current incarnation, then those that claim its place while it lives."""
+        current = self.current
+        rivals = [
+            (life, _CONFLICT)
+            for life in self.incarnations.values()
+            if life is not current
+            and life.state_at(now) not in ("unknown", *_ENDED)
+            and (life.state == "conflict" or life.heard > current.registered)
+        ]
+        return [(current, current.state_at(now)), *rivals]
+
+    def lives(self, now: float, since: float) -> bool:
+        """Whether commands should wait for it; `since` is when the weaver began to listen."""
+        life = self.current
+        return not life.ended and now - max(life.heard, since) <= FORGOTTEN_AFTER
+
+    def prune(self, now: float) -> None:
+        """Forget incarnations that are over and were followed by another."""
+        current = self.current
+        self.incarnations = {
+            name: life
+            for name, life in self.incarnations.items()
+            if life is current or not (life.ended or now - life.heard > FORGOTTEN_AFTER)
+        }
+
+
+@dataclass(slots=True)
+class Job:
+    """One launch of a run. `order` and `begun` are its Begin's sequence and server time."""
+
+    run: str
+    name: str
+    order: float = float("inf")
+    begun: float = 0.0
+    frozen_by: str | None = None
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    version: int = 0
+    shown: tuple[bool, bool, str | None, float] | None = None
+
+    def view(self, replicas: list[ReplicaView]) -> JobView:
+        """The job as it was last shown, with these of its replicas."""
+        live, newest, frozen_by, begun = self.shown or (False, False, self.frozen_by, self.begun)
+        return JobView(
+            run=self.run,
+            job=self.name,
+            live=live,
+            newest=newest,
+            begun=begun,
+            frozen_by=frozen_by,
+            replicas=replicas,
+        )
+
+
+def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaView:
+    """An incarnation as clients see it."""
+    who, beat = life.identity, life.beat
+    return ReplicaView(
+        run=who.run,
+        job=who.job,
+        replica=who.replica,
+        incarnation=who.incarnation,
+        state=state,
+        reason=life.reason,
+        step=life.step,
+        rate=to_json(beat.rate) if beat else 0.0,
+        rank=who.rank,
+        world_size=who.world_size,
+        host=who.host,
+        pid=who.pid,
+        device=beat.device if beat else "",
+        section=beat.section if beat else None,
+        sampled=beat.sampled if beat else 0,
+        dropped=beat.dropped if beat else 0,
+        heard=round(max(0.0, now - life.heard), 3),
+        metrics=to_json(life.metrics),
+        vitals=to_json(beat.vitals) if beat else {},
+        controls=life.views,
+    )

@@ -1,0 +1,85 @@
+"""From what the weaver holds to what its clients see. Non-finite floats become their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weavelet.messages import ControlSpec, Entry, Outcome, ReportBatch
+from weavelet.weaver.jsonable import to_json
+from weavelet.weaver.protocol import (
+    ChangeView,
+    ControlView,
+    EntryView,
+    Metrics,
+    OutcomeView,
+)
+from weavelet.weaver.schemas import parse
+
+
+def control_view(spec: ControlSpec) -> ControlView:
+    """A control or an action, with its schema as data."""
+    return ControlView(
+        name=spec.name,
+        kind=spec.kind,
+        schema=parse(spec.schema),
+        unit=spec.unit,
+        doc=spec.doc,
+        danger=spec.danger,
+        idempotent=spec.idempotent,
+        quarantined=spec.quarantined,
+        value=to_json(spec.value),
+    )
+
+
+def outcome_view(outcome: Outcome) -> OutcomeView:
+    """What became of an entry on one replica."""
+    return OutcomeView(
+        replica=outcome.replica,
+        outcome=outcome.kind,
+        step=outcome.step,
+        changes=[
+            ChangeView(one.name, to_json(one.old), to_json(one.new)) for one in outcome.changes
+        ],
+        reason=outcome.reason,
+        result=to_json(outcome.result),
+        traceback=outcome.traceback,
+        adopted=outcome.adopted,
+    )
+
+
+def entry_view(run: str, job: str, entry: Entry, sequence: int, time: float) -> EntryView:
+    """An entry; `body` holds the fields of its kind."""
+    return EntryView(
+        id=entry.id,
+        sequence=sequence,
+        run=run,
+        job=job,
+        kind=kind_of(entry),
+        author=entry.author,
+        time=time,
+        body=to_json(msgspec.structs.asdict(entry.body)),
+        targets=list(entry.targets),
+        addressed=list(entry.addressed),
+        at_step=entry.at_step,
+        deadline=entry.deadline,
+    )
+
+
+def kind_of(entry: Entry) -> str:
+    """The entry's word in the control log: `set`, `act`, `pause`, ..."""
+    tag: Any = entry.body.__struct_config__.tag
+    return str(tag)
+
+
+def metrics_message(run: str, job: str, batch: ReportBatch) -> Metrics:
+    """The samples of one replica, by column."""
+    return Metrics(
+        run=run,
+        job=job,
+        replica=batch.replica,
+        steps=list(batch.steps),
+        at=list(batch.at),
+        columns={name: to_json(column) for name, column in batch.columns.items()},
+    )
