@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from weavelet.exceptions import CommandError
 from weavelet.messages import Heartbeat, Lifecycle, Registration, ReportBatch
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
@@ -44,7 +46,7 @@ class Fleet:
         if life is None:
             life = Incarnation(who, sequence, at, at)
             replica.incarnations[who.incarnation] = life
-        life.identity = who
+        life.identity, life.order = who, life.order or sequence
         life.heard = max(life.heard, at)
         life.controls = registration.controls
         life.views = [control_view(spec) for spec in registration.controls]
@@ -60,6 +62,8 @@ class Fleet:
 
     def beat(self, run: str, job: str, said: Heartbeat, at: float) -> list[str]:
         """A sign of life. Returns the replica's name if its incarnation is the current one."""
+        if said.state == "conflict":
+            self._stranger(run, job, said, at)
         life = self._heard(run, job, said.replica, said.incarnation, at)
         if life is None:
             return []
@@ -91,6 +95,14 @@ class Fleet:
             del self.runs[run]
         self.version += 1
         self._removed.append((self.version, run, job))
+
+    def clear(self, now: float) -> None:
+        """Forget everything: the streams are others than before."""
+        self.since = now
+        self.version += 1
+        self._reset = self.version
+        self.runs.clear()
+        self._removed.clear()
 
     # What is so.
 
@@ -165,10 +177,9 @@ class Fleet:
     def changes(
         self, since: int, now: float, runs: Sequence[str] = ()
     ) -> Snapshot | StatusUpdate | None:
-        """What changed from version `since` to the last `tick`.
+        """What changed from version `since` to the last `tick`; a snapshot after a `clear`.
 
-        A snapshot where deltas cannot tell it: a row for an incarnation went away. In an update,
-        `removed` comes before `jobs`.
+        All rows of a changed replica come together; `removed` comes before `jobs`.
         """
         if since < self._reset:
             return Snapshot(jobs=self.snapshot(now, runs))
@@ -200,13 +211,9 @@ class Fleet:
         shown = tuple((life.identity.incarnation, state) for life, state in rows)
         if shown == replica.shown:
             return
-        before = {incarnation for incarnation, _ in replica.shown}
-        kept = {incarnation for incarnation, _ in shown}
         replica.shown = shown
         self._touch(replica)
-        if before - kept:
-            self._reset = self.version
-            replica.prune(now)
+        replica.prune(now)
 
     def _rows(self, job: Job, now: float, since: int = -1) -> list[ReplicaView]:
         return [
@@ -237,6 +244,13 @@ class Fleet:
         life.heard = max(life.heard, at)
         self._touch(found)
         return life
+
+    def _stranger(self, run: str, job: str, said: Heartbeat, at: float) -> None:
+        # One that was refused control may never register; it is shown all the same.
+        found = self._find(run, job, said.replica)
+        if found is not None and said.incarnation not in found.incarnations:
+            who = replace(found.current.identity, incarnation=said.incarnation, pid=0, host="")
+            found.incarnations[said.incarnation] = Incarnation(who, 0, at, at)
 
     def _touch(self, replica: Replica) -> None:
         self.version += 1

@@ -220,7 +220,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
 
 
 class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update"):
-    """Jobs that changed (without their replicas), and replicas that changed, whole."""
+    """Jobs that changed (without their replicas), and replicas that changed, whole.
+
+    A replica whose place another incarnation claims has a row for each; they come together and
+    replace all earlier ones of that replica. `removed` holds (run, job) and comes before `jobs`.
+    """
 
     jobs: list[JobView] = []
     replicas: list[ReplicaView] = []

@@ -204,14 +204,26 @@ def test_a_freeze_is_a_change_of_the_job():
     assert [job.frozen_by for job in fleet.changes(since, 1.0).jobs] == ["ann@host"]
 
 
-def test_a_vanished_row_needs_a_snapshot():
-    """A delta cannot say that an incarnation's row is gone."""
+def test_a_change_brings_all_rows_of_its_replica():
+    """So that a client can put them in the place of all earlier ones."""
+    fleet = fleet_of(registration())
+    fleet.beat("train", "j1", beat(incarnation="b", state="conflict"), 1.0)
+    fleet.tick(1.0)
+    update = fleet.changes(0, 1.0)
+    assert [row.state for row in update.jobs[0].replicas] == ["starting", "conflict"]
+    since = fleet.version
+    fleet.tick(6.5)
+    update = fleet.changes(since, 6.5)
+    assert [(row.incarnation, row.state) for row in update.replicas] == [("a", "unknown")]
+
+
+def test_after_another_store_clients_get_a_snapshot():
+    """Deltas cannot say that everything is gone."""
     fleet = fleet_of(registration())
     since = fleet.version
-    fleet.ended("train", "j1", lifecycle("crashed"), 1.0)
-    fleet.registered(registration(incarnation="b"), 9, 1.0)
+    fleet.clear(1.0)
     fleet.tick(1.0)
-    assert isinstance(fleet.changes(since, 1.0), Snapshot)
+    assert fleet.changes(since, 1.0) == Snapshot(jobs=[])
     assert fleet.changes(fleet.version, 1.0) is None
 
 
