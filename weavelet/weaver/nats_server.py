@@ -109,14 +109,21 @@ class NatsServer:
     """A nats-server of our own, with its store, its configuration and its log in one folder.
 
     `port` 0 lets the system choose; one that is taken is given up for another. The port and the
-    password stay the same over restarts of one object.
+    password, a random one if none is given, stay the same over restarts of one object.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, binary: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        password: str | None = None,
+        binary: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         self._port = port
-        self._password = secrets.token_hex(24)
+        self._password = password or secrets.token_hex(24)
         self._binary = binary
 
     @property
