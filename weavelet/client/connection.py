@@ -209,6 +209,12 @@ def _refusal(address: Address, error: Exception) -> CommandError:
                 "Set WEAVELET_TOKEN to the token in the link that `weavelet up` printed."
             )
             return CommandError("forbidden", msg)
+        if error.status == 421:
+            msg = (
+                f"The weaver refuses the host name in {address.url}. Reach it as localhost, for "
+                "example through an ssh tunnel, or start it with --allow-host."
+            )
+            return CommandError("forbidden", msg)
         msg = f"{address.url} does not answer as a weaver: HTTP {error.status} {error.message}."
         return CommandError("unavailable", msg, exit_code=3)
     why = "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -26,3 +27,6 @@ NoWait = Annotated[
 ]
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask.")]
 Reason = Annotated[str, Parameter(name="--reason", help="Why; kept in the control log.")]
+HomeFolder = Annotated[
+    Path | None, Parameter(name="--home", help="Folder of the server; default: WEAVELET_HOME.")
+]
