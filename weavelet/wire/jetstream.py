@@ -11,7 +11,6 @@ from typing import Any
 
 from weavelet.exceptions import BusError
 
-API = "$JS.API"
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 STATUS = "Status"

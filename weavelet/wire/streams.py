@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from weavelet.wire import subjects
 
 EPOCH = "weavelet_epoch"
+
+Config: TypeAlias = Mapping[str, Any]
 
 _MIB = 1024 * 1024
 _SECOND = 1_000_000_000  # JetStream counts nanoseconds
@@ -60,12 +62,12 @@ _CONFIGS: tuple[dict[str, Any], ...] = (
 )
 
 
-def wanted() -> tuple[dict[str, Any], ...]:
+def wanted() -> tuple[Config, ...]:
     """The configurations of all streams, in the order in which they are to be created."""
     return tuple({**_COMMON, **config} for config in _CONFIGS)
 
 
-def to_create(config: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+def to_create(config: Config, replicas: int) -> dict[str, Any]:
     """`config` for a stream that does not exist yet; the control log gets the store's epoch."""
     created = {**config, "num_replicas": replicas}
     if config["name"] == subjects.CONTROL:
@@ -73,7 +75,7 @@ def to_create(config: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     return created
 
 
-def to_update(config: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any] | None:
+def to_update(config: Config, current: Config) -> dict[str, Any] | None:
     """What an existing stream is to become, None if it is as it should be.
 
     Replicas, placement and metadata stay as they are.
