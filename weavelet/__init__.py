@@ -1,0 +1,41 @@
+"""See and steer a running PyTorch training job.
+
+The modules at the root of this package are the training process; each sub-folder is another
+process, or the boundary between two.
+"""
+
+from weavelet.controls import action, handler
+from weavelet.exceptions import (
+    BusError,
+    CommandError,
+    ControlError,
+    MalformedError,
+    SessionError,
+    StopTraining,
+    WeaveletError,
+    WrongThreadError,
+)
+from weavelet.lifetime import current, poll, report
+from weavelet.messages import Change
+from weavelet.session import Weavelet, session
+from msgspec import Meta
+
+__all__ = [
+    "BusError",
+    "Change",
+    "CommandError",
+    "ControlError",
+    "MalformedError",
+    "Meta",
+    "SessionError",
+    "StopTraining",
+    "Weavelet",
+    "WeaveletError",
+    "WrongThreadError",
+    "action",
+    "current",
+    "handler",
+    "poll",
+    "report",
+    "session",
+]

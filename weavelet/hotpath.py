@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weavelet.channel.page import Page
-from weavelet.channel.trainer import TrainerEnd
+from weavelet.safepoint import End
 from weavelet.messages import Change, Sample, Scalar
 
 Poll = Callable[..., tuple[Change, ...]]
@@ -68,7 +68,7 @@ def make_poll(page: Page, look: Look) -> Poll:
     return poll
 
 
-def make_report(page: Page, end: TrainerEnd) -> Report:
+def make_report(page: Page, end: End) -> Report:
     """Bind a report: into the ring, and off to the sidecar if the last sending is old enough."""
     words = page.words
     step_word = Page.STEP

@@ -259,11 +259,15 @@ FromTrainer: TypeAlias = Union[
 
 
 class Deliver(Record, frozen=True, tag="deliver"):
-    """An entry to decide at the next safe point. `expires` is on this host's monotonic clock."""
+    """An entry to decide at the next safe point. `expires` is on this host's monotonic clock.
+
+    `earlier` says that an earlier life of this replica may have begun it.
+    """
 
     entry: Entry
     position: Position
     expires: float | None = None
+    earlier: bool = False
 
 
 class Adopt(Record, frozen=True, tag="adopt"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from weavelet.messages import (
     Position,
     Refused,
     Resume,
+    Sample,
     Set,
     Started,
     Stop,
@@ -39,13 +40,17 @@ _LOOK_AGAIN = 0.25
 """Seconds between two looks at the clock and at a replaced channel while paused."""
 
 
-class Channel(Protocol):
-    """What the safe point needs of the trainer's end of the channel."""
+class End(Protocol):
+    """What a session needs of the trainer's end of the channel."""
 
     def receive(self) -> list[FromSidecar]: ...
-    def post(self, frame: bytes, key: object) -> None: ...
+    def post(self, frame: bytes, key: Hashable) -> None: ...
     def decide(self, sequence: int, frame: bytes) -> None: ...
+    def sample(self, sample: Sample) -> None: ...
+    def flush(self) -> None: ...
     def wait(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
+    def close_in_child(self) -> None: ...
 
 
 class SafePoint:
@@ -58,7 +63,7 @@ class SafePoint:
         self,
         identity: Identity,
         registry: Registry,
-        channel: Channel,
+        channel: End,
         page: Page,
         *,
         on_stop: str,
@@ -187,6 +192,10 @@ class SafePoint:
             reason = f"not at a safe point within {entry.deadline:g} s of being issued"
             self._answer(message, Verdict("expired", reason=reason))
             return
+        if message.earlier and not self._does_no_harm_twice(entry):
+            reason = "an earlier life of this replica ended before it could say what became of it"
+            self._answer(message, Verdict("unknown", reason=reason))
+            return
         started = Started(entry.id, message.position.sequence)
         self._channel.post(encode(started), ("started", message.position.sequence))
         try:
@@ -197,6 +206,15 @@ class SafePoint:
             self._answer(message, Verdict("failed", reason=reason))
             raise
         self._answer(message, verdict)
+
+    def _does_no_harm_twice(self, entry: Entry) -> bool:
+        idempotent = {spec.name for spec in self._registry.specs() if spec.idempotent}
+        match entry.body:
+            case Act(name=name):
+                return name in idempotent
+            case Set(values=values):
+                return values.keys() <= idempotent
+        return False
 
     def _verdict(self, entry: Entry) -> Verdict:
         body = entry.body

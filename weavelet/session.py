@@ -30,7 +30,7 @@ from weavelet.hotpath import (
     report_nothing,
 )
 from weavelet.messages import Bye, Change, Hello, Identity, Section
-from weavelet.safepoint import SafePoint
+from weavelet.safepoint import End, SafePoint
 from weavelet.spawn import Spawner
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -134,7 +134,7 @@ class Weavelet:
         self._registry = Registry()
         self._specs: Specs = ()
         self._page: Page | None = None
-        self._end: TrainerEnd | None = None
+        self._end: End | None = None
         self._spawner: Spawner | None = None
         self._safe_point: SafePoint | None = None
         self._identity: Identity | None = None
@@ -171,10 +171,11 @@ class Weavelet:
             error: What ended training, if it was an error; shown beside the state.
         """
         lifetime.leave(self)
-        if self._page is None or self._end is None or self._spawner is None:
+        if self._page is None or self._end is None:
             return
-        self.stopped = self.stopped or self.stop_requested
-        self._spawner.stop()
+        self.stopped = self.stop_requested
+        if self._spawner is not None:
+            self._spawner.stop()
         self._rest()
         self._end.post(encode(Bye(self.stopped, error and error[:2000])), "bye")
         self._end.close()
@@ -317,10 +318,16 @@ class Weavelet:
     # Inside.
 
     def _begin(self) -> None:
-        self._identity = _identity(self.run, self.job, self.replica_id)
         self._warn_about_hosts()
-        self._page = page = Page.create()
-        self._end = end = TrainerEnd(page)
+        page = Page.create()
+        self._connect(page, TrainerEnd(page))
+        self._spawner = Spawner(page, self._attach)
+        self._spawner.start()
+
+    def _connect(self, page: Page, end: End) -> None:
+        """Bind poll and report to a page and to this end of a channel."""
+        self._page, self._end = page, end
+        self._identity = _identity(self.run, self.job, self.replica_id)
         self._specs = self._registry.specs()
         self._safe_point = safe_point = SafePoint(
             self._identity,
@@ -330,8 +337,6 @@ class Weavelet:
             on_stop=self._on_stop,
             announce=self._announce,
         )
-        self._spawner = Spawner(page, self._attach)
-        self._spawner.start()
         page.words[Page.PHASE] = Phase.RUNNING
 
         def look(step: int) -> tuple[tuple[Change, ...], bool]:
@@ -359,7 +364,7 @@ class Weavelet:
     def _attach(self, ours: socket.socket) -> None:
         """Greet a sidecar. Also called from the watching thread, so no user code may run here."""
         end, identity, safe_point = self._end, self._identity, self._safe_point
-        if end is None or identity is None or safe_point is None:
+        if not isinstance(end, TrainerEnd) or identity is None or safe_point is None:
             ours.close()
             return
         hello = Hello(
@@ -368,6 +373,7 @@ class Weavelet:
             position=safe_point.position,
             adopt=self._adopt,
             url=self._url,
+            interactive=hasattr(sys, "ps1") or "ipykernel" in sys.modules,
         )
         end.attach(ours, hello_frame(hello))
         if self._sections:

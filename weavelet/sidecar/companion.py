@@ -1,0 +1,307 @@
+"""One trainer's companion: what it says goes to the bus, what the log says goes to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import msgspec
+
+from weavelet.channel.page import Page
+from weavelet.channel.sidecar import SidecarEnd
+from weavelet.exceptions import BusError, MalformedError
+from weavelet.messages import (
+    Bye,
+    Controls,
+    Decided,
+    FromTrainer,
+    Heartbeat,
+    Hello,
+    Kept,
+    Lifecycle,
+    Outcome,
+    Refused,
+    Registration,
+    Reports,
+    Section,
+    Started,
+)
+from weavelet.sidecar.claim import PROBE, Claim
+from weavelet.sidecar.control import Control
+from weavelet.sidecar.life import is_frozen
+from weavelet.sidecar.outbox import Outbox
+from weavelet.sidecar.progress import Progress, state
+from weavelet.sidecar.server import find_server
+from weavelet.sidecar.vitals import Vitals
+from weavelet.wire import subjects
+from weavelet.wire.bus import Bus
+from weavelet.wire.envelope import decode, encode
+
+HEARTBEAT_SECONDS = 1.0
+FAREWELL_SECONDS = 0.8
+"""How long telling of the trainer's end may take; the sidecar is gone within a second of it."""
+
+_BEATS_PER_VITALS = 2
+_LOOK_SECONDS = 0.1
+_log = logging.getLogger("weavelet.sidecar")
+
+
+class Companion:
+    """Runs from the greeting to the farewell."""
+
+    def __init__(self, end: SidecarEnd, hello: Hello, trainer: int) -> None:
+        identity = hello.identity
+        self._end = end
+        self._hello = hello
+        self._identity = identity
+        self._trainer = trainer
+        self._words = end.page.words
+        self._bus = Bus(
+            lambda: find_server(hello.url, hello.creds), name=f"sidecar-{identity.replica}"
+        )
+        self._outbox = Outbox(
+            self._bus, identity.run, identity.job, identity.replica, identity.incarnation
+        )
+        self._control = Control(
+            self._bus, hello, end, joined=self._register, decided=self._keep_outcome
+        )
+        self._claim = Claim(identity.incarnation)
+        self._speak = asyncio.Event()
+        self._progress = Progress(time.monotonic())
+        self._vitals = Vitals(trainer, identity.local_rank)
+        self._read_vitals: dict[str, float] = {}
+        self._heartbeat_subject = subjects.heartbeat(
+            identity.run, identity.job, identity.replica
+        )
+        self._controls = hello.controls
+        self._section: Section | None = None
+        self._section_began = 0.0
+        self._started: set[int] = set()
+        self._decided = 0
+        self._registrations = 0
+        self._joined = False
+        self._bye: Bye | None = None
+
+    async def run(self, messages: AsyncIterator[FromTrainer], death: asyncio.Task[None]) -> None:
+        """Serve until the trainer closes its end or dies, then tell of it and return."""
+        await self._bus.subscribe(self._heartbeat_subject, self._hear)
+        bus = asyncio.create_task(self._bus.run())
+        reading = asyncio.create_task(self._read(messages))
+        working = asyncio.create_task(
+            _all(
+                self._take_control(),
+                self._outbox.send(),
+                self._outbox.ship(),
+                self._beat(),
+                self._look(),
+            )
+        )
+        done, _ = await asyncio.wait(
+            {reading, death, working, bus}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            task.result()
+        await _cancel(reading, working)
+        for message in self._end.remaining():
+            self._take(message)
+        await self._farewell()
+        await _cancel(bus)
+
+    # From the trainer.
+
+    async def _read(self, messages: AsyncIterator[FromTrainer]) -> None:
+        async for message in messages:
+            self._take(message)
+
+    def _take(self, message: FromTrainer) -> None:
+        match message:
+            case Reports(first=first, samples=samples):
+                self._outbox.take(first, samples)
+            case Started(sequence=sequence):
+                self._started.add(sequence)
+            case Decided(outcome=outcome):
+                self._control.delivered.pop(outcome.sequence, None)
+                self._started.discard(outcome.sequence)
+                self._decided = max(self._decided, outcome.sequence)
+                self._keep_outcome(outcome)
+            case Controls(controls=controls):
+                self._controls = controls
+                if self._joined:
+                    self._register()
+            case Section():
+                self._section = message if message.name is not None else None
+                self._section_began = time.monotonic()
+            case Bye():
+                self._bye = message
+
+    def _keep_outcome(self, outcome: Outcome) -> None:
+        sequence = outcome.sequence
+        identifier = f"{outcome.replica}.{outcome.entry}"
+        try:
+            self._outbox.keep(outcome, identifier, lambda: self._end.send(Kept(sequence)))
+        except MalformedError as error:
+            reason = f"{outcome.reason or 'done'} (values or result not sent: {error})"
+            bare = msgspec.structs.replace(outcome, changes=(), result=None, reason=reason[:1000])
+            self._outbox.keep(bare, identifier, lambda: self._end.send(Kept(sequence)))
+
+    # To the bus.
+
+    def _register(self) -> None:
+        self._joined = True
+        self._registrations += 1
+        identity = msgspec.structs.replace(
+            self._identity, version=importlib.metadata.version("torchloom-weavelet")
+        )
+        number = f"registration.{time.monotonic_ns()}.{self._registrations}"
+        try:
+            self._outbox.keep(Registration(identity=identity, controls=self._controls), number)
+        except MalformedError as error:
+            _log.warning("registering without controls: %s", error)
+            self._outbox.keep(Registration(identity=identity), number)
+
+    async def _take_control(self) -> None:
+        """Ask whether another incarnation lives; follow the control log once there is none."""
+        await self._bus.wait_connected()
+        while not self._claim.held:
+            self._claim.ask(time.monotonic())
+            await self._publish_heartbeat()
+            await asyncio.sleep(PROBE)
+            self._claim.settle(time.monotonic())
+            self._tell_refusal()
+        await self._control.follow()
+
+    def _tell_refusal(self) -> None:
+        other = self._claim.other
+        if other is None:
+            return
+        identity = self._identity
+        reason = (
+            f"another live process (incarnation {other}) is {identity.replica} of run "
+            f"{identity.run}, job {identity.job}; give each its own replica_id"
+        )
+        if not self._joined:
+            self._end.send(Refused(reason))
+            self._register()
+
+    def _hear(self, subject: str, data: bytes) -> None:
+        try:
+            heartbeat = decode(data)
+        except MalformedError:
+            return
+        if isinstance(heartbeat, Heartbeat) and self._claim.hear(heartbeat, time.monotonic()):
+            self._speak.set()
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            if beats % _BEATS_PER_VITALS == 0:
+                self._read_vitals = self._vitals.read()
+            beats += 1
+            await self._publish_heartbeat()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._speak.wait(), HEARTBEAT_SECONDS)
+            self._speak.clear()
+
+    async def _publish_heartbeat(self) -> None:
+        words = self._words
+        now = time.monotonic()
+        polls, phase = words[Page.POLLS], words[Page.PHASE]
+        paused = words[Page.PAUSED] / 1000
+        self._progress.look(now, polls, words[Page.STEP], phase, paused)
+        section = self._section
+        overdue = (
+            section is not None
+            and section.timeout is not None
+            and now - self._section_began > section.timeout
+        )
+        heartbeat = Heartbeat(
+            replica=self._identity.replica,
+            incarnation=self._identity.incarnation,
+            state=state(
+                phase,
+                polls,
+                frozen=is_frozen(self._trainer),
+                stalled=not self._hello.interactive and self._progress.stalled(now),
+                overdue=overdue,
+                conflict=self._claim.other is not None,
+            ),
+            step=words[Page.STEP] if polls else None,
+            polls=polls,
+            rate=self._progress.rate,
+            sampled=words[Page.SAMPLED],
+            dropped=words[Page.DROPPED] + self._outbox.shed,
+            section=None if section is None else section.name,
+            received=self._decided,
+            device=self._vitals.device,
+            vitals=self._read_vitals,
+            claiming=not self._claim.held,
+        )
+        await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
+
+    async def _look(self) -> None:
+        """Ring when the trainer holds samples back, so that its next poll sends them."""
+        behind = 0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            missing = self._words[Page.SAMPLED] - self._words[Page.DROPPED] - self._outbox.taken
+            if missing > 0 and missing == behind:
+                self._end.ring()
+            behind = missing
+
+    # The end.
+
+    async def _farewell(self) -> None:
+        bye = self._bye
+        identity = self._identity
+        for sequence, entry in self._control.delivered.items():
+            begun = sequence in self._started
+            why = "the trainer ended while it ran" if begun else "the trainer ended before it"
+            self._keep_outcome(
+                Outcome(
+                    entry=entry.id,
+                    sequence=sequence,
+                    replica=identity.replica,
+                    incarnation=identity.incarnation,
+                    kind="unknown" if begun else "skipped",
+                    step=self._words[Page.STEP],
+                    reason=why,
+                )
+            )
+        polls = self._words[Page.POLLS]
+        reason: str | None
+        if bye is None:
+            reason = "the process ended without saying goodbye"
+        else:
+            reason = bye.error or ("stopped by command" if bye.stopped else None)
+        self._outbox.keep(
+            Lifecycle(
+                replica=identity.replica,
+                incarnation=identity.incarnation,
+                state="crashed" if bye is None else "exited",
+                step=self._words[Page.STEP] if polls else None,
+                reason=reason,
+            ),
+            "end",
+        )
+        with contextlib.suppress(asyncio.TimeoutError, BusError):
+            await asyncio.wait_for(self._outbox.flush(FAREWELL_SECONDS), FAREWELL_SECONDS)
+
+
+async def _all(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run all until one fails or this is cancelled; then none is left running."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await _cancel(*tasks)
+
+
+async def _cancel(*tasks: asyncio.Task[Any] | asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)

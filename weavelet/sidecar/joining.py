@@ -1,0 +1,103 @@
+"""What a replica does with the log that its job has already when it joins. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from weavelet.messages import (
+    Act,
+    Adopt,
+    Begin,
+    Entry,
+    Freeze,
+    Position,
+    Set,
+    Settled,
+    Stop,
+    Unfreeze,
+    Value,
+)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An entry as read from the control log.
+
+    `expires` is on this host's monotonic clock. `earlier` says that an earlier life of the replica
+    may have begun it.
+    """
+
+    sequence: int
+    entry: Entry
+    expires: float | None = None
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to adopt, and what to deliver after it."""
+
+    adopt: Adopt
+    deliver: tuple[Logged, ...]
+
+
+def concerns(entry: Entry, replica: str) -> bool:
+    """Whether a replica has to do something about an entry."""
+    if isinstance(entry.body, (Begin, Settled, Freeze, Unfreeze)):
+        return False
+    return not entry.targets or replica in entry.targets
+
+
+def plan(
+    log: Sequence[Logged],
+    replica: str,
+    now: float,
+    *,
+    epoch: str,
+    adopt: Literal["job", "checkpoint", "none"] = "job",
+) -> Plan:
+    """Fold the log up to its end.
+
+    Settled Sets that were applied for this replica are adopted, in order. What is not settled yet
+    is delivered, within its deadline; so is what an earlier life died in, marked as `earlier`, since
+    only the trainer knows what does no harm twice.
+    """
+    settled = {
+        logged.entry.body.entry: logged.entry.body
+        for logged in log
+        if isinstance(logged.entry.body, Settled)
+    }
+    values: dict[str, Value] = {}
+    adopted: list[tuple[str, int]] = []
+    deliver: list[Logged] = []
+    for logged in log:
+        entry = logged.entry
+        if not concerns(entry, replica):
+            continue
+        end = settled.get(entry.id)
+        if end is None:
+            earlier = isinstance(entry.body, (Act, Stop)) and replica in entry.addressed
+            deliver.append(replace(logged, earlier=earlier))
+        elif _died_in(end, replica) and logged.expires is not None and logged.expires > now:
+            deliver.append(replace(logged, earlier=True))
+        elif adopt == "job" and isinstance(entry.body, Set) and _applied(entry, end, replica):
+            values.update(entry.body.values)
+            adopted.append((entry.id, logged.sequence))
+    tail = log[-1].sequence if log else 0
+    start = deliver[0].sequence - 1 if deliver else tail
+    return Plan(Adopt(values, tuple(adopted), Position(epoch, start)), tuple(deliver))
+
+
+def _died_in(end: Settled, replica: str) -> bool:
+    kinds = {outcome.kind for outcome in end.outcomes if outcome.replica == replica}
+    return kinds == {"unknown"}
+
+
+def _applied(entry: Entry, end: Settled, replica: str) -> bool:
+    """Whether it holds for this replica: applied by it, or by the job that it has come late to."""
+    mine = [outcome.kind for outcome in end.outcomes if outcome.replica == replica]
+    if mine:
+        return mine[-1] == "applied"
+    return not entry.targets and any(outcome.kind == "applied" for outcome in end.outcomes)

@@ -1,0 +1,168 @@
+"""What waits for the bus: outcomes and lifecycle are kept, samples are shed first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from weavelet.exceptions import BusError, MalformedError
+from weavelet.messages import Lifecycle, Outcome, Registration, ReportBatch, Sample, Scalar
+from weavelet.wire import subjects
+from weavelet.wire.bus import Bus
+from weavelet.wire.envelope import encode
+
+BATCH_SECONDS = 0.1
+"""Time between two report batches."""
+KEPT_SAMPLES = 50_000
+"""Samples held while the bus is away; the oldest are shed beyond."""
+
+_BATCH_SAMPLES = 500
+_RETRY_SECONDS = 0.25
+_log = logging.getLogger("weavelet.sidecar")
+
+Kept = Registration | Outcome | Lifecycle
+
+
+class Outbox:
+    """Publishes for one incarnation of one replica; `send` and `ship` run until cancelled."""
+
+    def __init__(self, bus: Bus, run: str, job: str, replica: str, incarnation: str) -> None:
+        self._bus = bus
+        self._replica = replica
+        self._incarnation = incarnation
+        self._outcomes = subjects.outcome(run, job, replica)
+        self._reports = subjects.report(run, job, replica)
+        self._kept: deque[tuple[str, bytes, Callable[[], None] | None]] = deque()
+        self._samples: deque[tuple[int, Sample]] = deque(maxlen=KEPT_SAMPLES)
+        self._more = asyncio.Event()
+        self._taken = 0
+        self.shed = 0
+
+    @property
+    def taken(self) -> int:
+        """How many samples have come from the trainer, or are known to be missing before them."""
+        return self._taken
+
+    @property
+    def empty(self) -> bool:
+        """Whether all has been stored."""
+        return not self._kept and not self._samples
+
+    def keep(
+        self, message: Kept, identifier: str, stored: Callable[[], None] | None = None
+    ) -> None:
+        """Publish in order, for as long as it takes; `stored` is called when the bus has it.
+
+        Raises:
+            MalformedError: the message cannot travel.
+        """
+        self._kept.append((f"{self._incarnation}.{identifier}", encode(message), stored))
+        self._more.set()
+
+    def take(self, first: int, samples: tuple[Sample, ...]) -> None:
+        """Take samples in; `first` is the first one's count over the incarnation."""
+        room = KEPT_SAMPLES - len(self._samples)
+        self.shed += max(0, len(samples) - room)
+        self._samples.extend(enumerate(samples, first))
+        self._taken = first + len(samples)
+
+    async def send(self) -> None:
+        """Publish what must be kept, one by one, again and again until the bus has it."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._kept:
+                await self._send_first()
+
+    async def _send_first(self) -> None:
+        identifier, data, stored = self._kept[0]
+        try:
+            await self._bus.wait_connected()
+            await self._bus.append(self._outcomes, data, message_id=identifier)
+        except MalformedError as error:
+            _log.warning("left out a message that the bus cannot take: %s", error)
+        except BusError as error:
+            _log.info("%s; trying again", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        self._kept.popleft()
+        if stored is not None:
+            stored()
+
+    async def ship(self) -> None:
+        """Publish samples in batches, ten times a second."""
+        while True:
+            await asyncio.sleep(BATCH_SECONDS)
+            while self._samples and self._bus.connected:
+                if not await self._ship_batch():
+                    break
+
+    async def flush(self, seconds: float) -> None:
+        """Publish everything now, for at most `seconds`; the background tasks must have ended."""
+        deadline = time.monotonic() + seconds
+        while not self.empty and time.monotonic() < deadline and self._bus.connected:
+            if self._kept:
+                await self._send_first()
+            elif not await self._ship_batch():
+                return
+
+    async def _ship_batch(self) -> bool:
+        count = min(len(self._samples), _BATCH_SAMPLES)
+        batch = [self._samples.popleft() for _ in range(count)]
+        for part in _consecutive(batch):
+            message = columnar(self._replica, self._incarnation, part, time.time, time.monotonic)
+            identifier = f"{self._incarnation}.report.{message.first}"
+            try:
+                await self._bus.store(self._reports, encode(message), message_id=identifier)
+            except MalformedError as error:
+                self.shed += len(part)
+                _log.warning("left out %d samples: %s", len(part), error)
+            except BusError as error:
+                self._put_back(batch[batch.index(part[0]) :])
+                _log.info("%s; %d samples wait", error, len(self._samples))
+                return False
+        return True
+
+    def _put_back(self, batch: list[tuple[int, Sample]]) -> None:
+        """Put samples back before those that came since, the oldest shed first."""
+        room = KEPT_SAMPLES - len(self._samples)
+        self.shed += max(0, len(batch) - room)
+        if room > 0:
+            self._samples.extendleft(reversed(batch[-room:]))
+
+
+def _consecutive(batch: list[tuple[int, Sample]]) -> list[list[tuple[int, Sample]]]:
+    """Split where the count jumps, so that a gap stays visible as one."""
+    parts: list[list[tuple[int, Sample]]] = []
+    for item in batch:
+        if parts and parts[-1][-1][0] + 1 == item[0]:
+            parts[-1].append(item)
+        else:
+            parts.append([item])
+    return parts
+
+
+def columnar(
+    replica: str,
+    incarnation: str,
+    part: list[tuple[int, Sample]],
+    wall: Callable[[], float],
+    monotonic: Callable[[], float],
+) -> ReportBatch:
+    """Consecutive samples as columns; times become wall clock time, for display."""
+    offset = wall() - monotonic()
+    names = {name: None for _, sample in part for name in sample.metrics}
+    columns: dict[str, tuple[Scalar | None, ...]] = {
+        name: tuple(sample.metrics.get(name) for _, sample in part) for name in names
+    }
+    return ReportBatch(
+        replica=replica,
+        incarnation=incarnation,
+        first=part[0][0],
+        steps=tuple(sample.step for _, sample in part),
+        at=tuple(sample.at + offset for _, sample in part),
+        columns=columns,
+    )

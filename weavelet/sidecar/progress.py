@@ -1,0 +1,73 @@
+"""How fast the trainer moves, and whether it still does. Pure; the clock is passed in."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+from weavelet.channel.page import Phase
+from weavelet.messages import ReplicaState
+
+STALL_FLOOR = 30.0
+"""Seconds without a poll below which nothing counts as a hang."""
+STALL_STEPS = 10
+"""How many median steps without a poll count as a hang."""
+
+_WINDOW = 10
+
+
+class Progress:
+    """Fed with looks at the shared page, one a second or so."""
+
+    def __init__(self, now: float, floor: float = STALL_FLOOR) -> None:
+        self._floor = floor
+        self._moved = now
+        self._polls = 0
+        self._durations: deque[float] = deque(maxlen=32)
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
+
+    def look(self, now: float, polls: int, step: int, phase: int, paused: float) -> None:
+        """Take in one look: the clock, and the page's words; `paused` in seconds."""
+        if polls != self._polls:
+            if self._polls:
+                self._durations.append((now - self._moved) / (polls - self._polls))
+            self._polls, self._moved = polls, now
+        elif phase in (Phase.PAUSED, Phase.IN_SECTION):
+            self._moved = now
+        if phase != Phase.PAUSED:
+            self._looks.append((now - paused, step))
+
+    @property
+    def rate(self) -> float:
+        """Steps a second over the last looks, pauses taken out; 0.0 before there are two."""
+        if len(self._looks) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._looks[0], self._looks[-1]
+        return max(0.0, (last - first) / (ended - began)) if ended > began else 0.0
+
+    def stalled(self, now: float) -> bool:
+        """Whether nothing has moved for longer than a hang takes to be one."""
+        if not self._polls:
+            return False
+        median = statistics.median(self._durations) if self._durations else 0.0
+        return now - self._moved > max(self._floor, STALL_STEPS * median)
+
+
+def state(  # noqa: PLR0911  one return a state reads best
+    phase: int, polls: int, *, frozen: bool, stalled: bool, overdue: bool, conflict: bool
+) -> ReplicaState:
+    """The one word for a live trainer.
+
+    `frozen` is /proc's state T, `overdue` a section beyond its own time-out.
+    """
+    if conflict:
+        return "conflict"
+    if frozen:
+        return "stopped"
+    if phase == Phase.PAUSED:
+        return "paused"
+    if overdue or (stalled and phase != Phase.IN_SECTION):
+        return "stalled"
+    if phase == Phase.IN_SECTION:
+        return "in-section"
+    return "running" if polls else "starting"
