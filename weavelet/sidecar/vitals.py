@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -75,10 +75,9 @@ def _handle(pynvml: Any, name: str) -> Any:
 
 
 def _gpu(device: Any) -> dict[str, float]:
-    import pynvml as untyped  # noqa: PLC0415  loaded by _devices
+    import pynvml  # noqa: PLC0415  loaded by _devices
 
-    pynvml: Any = untyped
-    readings = {
+    readings: dict[str, Callable[[], Any]] = {
         "utilization_percent": lambda: pynvml.nvmlDeviceGetUtilizationRates(device).gpu,
         "memory_used_bytes": lambda: pynvml.nvmlDeviceGetMemoryInfo(device).used,
         "memory_total_bytes": lambda: pynvml.nvmlDeviceGetMemoryInfo(device).total,
