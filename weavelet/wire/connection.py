@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -111,12 +112,7 @@ class Connection:
         Raises:
             BusError: it cannot; the text says why, without secrets.
         """
-        for url in self.server.url.split(","):
-            # nats-py's WebSocket transport can hang in close(), and its reader dies.
-            if urlsplit(url).scheme not in {"nats", "tls"}:
-                where = f"{urlsplit(url).scheme}://{self.server.where}"
-                msg = f"expected a server address with nats:// or tls://, got {where}"
-                raise BusError(msg)
+        self._check_server()
         opened = False
         try:
             await self._connect_in_time()
@@ -126,6 +122,17 @@ class Connection:
         finally:
             if not opened:
                 await self.close()
+
+    def _check_server(self) -> None:
+        for url in self.server.url.split(","):
+            # nats-py's WebSocket transport can hang in close(), and its reader dies.
+            if urlsplit(url).scheme not in {"nats", "tls"}:
+                where = f"{urlsplit(url).scheme}://{self.server.where}"
+                msg = f"expected a server address with nats:// or tls://, got {where}"
+                raise BusError(msg)
+        if self.server.creds is not None and not os.access(self.server.creds, os.R_OK):
+            msg = f"the NATS credentials file {self.server.creds!r} cannot be read"
+            raise BusError(msg)
 
     async def _connect_in_time(self) -> None:
         task = asyncio.ensure_future(self._connect())
