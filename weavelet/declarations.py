@@ -74,7 +74,7 @@ class Control(Declaration):
                 f"{short(get)}; write it as `get=lambda: ...`."
             )
             raise TypeError(msg)
-        self.shape = _shape(function, single_type(function, scope) if type is None else type)
+        self.shape = _shape(function, single_type(function, scope, type))
         self.get: Callable[[], object] | None = get
         self.unit = unit
         self.last: Value | Unknown = UNKNOWN

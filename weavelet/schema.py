@@ -260,7 +260,7 @@ def _name_choices(cls: type[enum.Enum], defs: dict[str, Any]) -> None:
 
 
 def _close(node: Any, choices: Mapping[str, Any]) -> Any:
-    """The schema with unknown fields refused, enums in place, and no bound that JSON lacks."""
+    """The schema with unknown fields refused, enums in place, and no number that JSON lacks."""
     if isinstance(node, list):
         return [_close(item, choices) for item in node]
     if not isinstance(node, dict):

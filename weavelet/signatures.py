@@ -40,8 +40,8 @@ def first_paragraph(function: Function) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
-def single_type(function: Function, scope: Mapping[str, Any]) -> Any:
-    """The annotation of the one parameter of a control's function.
+def single_type(function: Function, scope: Mapping[str, Any], given: Any = None) -> Any:
+    """The annotation of the one parameter of a control's function, unless a type is given.
 
     Raises:
         TypeError: it has not exactly one parameter, or that has no annotation to be had.
@@ -53,7 +53,7 @@ def single_type(function: Function, scope: Mapping[str, Any]) -> Any:
             f"{_signature_text(function)}; write it as `def {_name(function)}(value: float)`."
         )
         raise TypeError(msg)
-    return _annotation(function, found[0], scope)
+    return _annotation(function, found[0], scope) if given is None else given
 
 
 def all_parameters(function: Function, scope: Mapping[str, Any]) -> tuple[Parameter, ...]:

@@ -63,7 +63,7 @@ class Shape:
         try:
             decoded = msgspec.convert(value, self.declared, strict=False)
         except msgspec.ValidationError as exc:
-            raise ValueError(_refusal(self.info, value, str(exc))) from None
+            raise ValueError(_refusal(self.info, value, self._locate(value, str(exc)))) from None
         except Exception as exc:  # __post_init__ and _missing_ of the user's classes run in there
             msg = f"{type(exc).__name__}: {str(exc)[:_SHORT]}, got {short(value)}"
             raise ValueError(msg) from exc
@@ -71,10 +71,21 @@ class Shape:
             found = surplus(self.info, value)
             if found is not None:
                 where, what = found
-                place = "" if where == "$" else f" at {where}"
+                place = "" if where == "$" else f" at {where[:_SHORT]}"
                 msg = f"{what}{place}, got {short(value)}"
                 raise ValueError(msg)
         return decoded
+
+    def _locate(self, value: object, text: str) -> str:
+        """Msgspec's text with the key of an object's item in it, which it leaves out."""
+        if "`$[...]" in text and isinstance(value, dict):
+            for key, item in value.items():
+                try:
+                    msgspec.convert({key: item}, self.declared, strict=False)
+                except msgspec.ValidationError as exc:
+                    if str(exc) == text:
+                        return text.replace("`$[...]", f"`$[{key!r}]", 1)
+        return text
 
     def normal(self, data: Value) -> Value:
         """Plain data as it looks after a way through the declared type; itself if it has none."""
@@ -87,7 +98,7 @@ class Shape:
 def _refusal(info: mi.Type, value: object, text: str) -> str:
     match = _WHERE.match(text)
     head, where = (match["head"], match["where"]) if match else (text, "$")
-    place = "" if where == "$" else f" at {where}"
+    place = "" if where == "$" else f" at {where[:_SHORT]}"
     for step in _STEP.findall(where):
         found = next((part for part in parts(info, value) if part[0] == step), None)
         if found is None:
