@@ -6,6 +6,7 @@ which for a message out of a stream is earlier than when it is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
@@ -60,20 +61,19 @@ class Fleet:
         life.state, life.reason = said.state, said.reason
         life.step = said.step if said.step is not None else life.step
 
-    def beat(self, run: str, job: str, said: Heartbeat, at: float) -> list[str]:
-        """A sign of life. Returns the replica's name if its incarnation is the current one."""
+    def beat(self, run: str, job: str, said: Heartbeat, at: float) -> bool:
+        """A sign of life. Returns whether it is of a replica's current incarnation."""
         if said.state == "conflict":
             self._stranger(run, job, said, at)
         life = self._heard(run, job, said.replica, said.incarnation, at)
         if life is None:
-            return []
+            return False
         life.beat = said
         life.state = said.state
         life.step = said.step if said.step is not None else life.step
         if said.state != "conflict":
             life.reason = None
-        current = self.runs[run][job].replicas[said.replica].current
-        return [said.replica] if life is current else []
+        return life is self.runs[run][job].replicas[said.replica].current
 
     def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
         """Samples came. Returns whether they are of a known, living incarnation."""
@@ -244,6 +244,14 @@ class Fleet:
         life.heard = max(life.heard, at)
         self._touch(found)
         return life
+
+    def spoke(self, run: str, job: str, replica: str, incarnation: str, at: float) -> None:
+        """Anything else that shows an incarnation alive."""
+        self._heard(run, job, replica, incarnation, at)
+
+    def unbegun(self, now: float) -> list[Job]:
+        """Live jobs without a Begin."""
+        return [job for job in self._jobs() if math.isinf(job.order) and self.is_live(job, now)]
 
     def _stranger(self, run: str, job: str, said: Heartbeat, at: float) -> None:
         # One that was refused control may never register; it is shown all the same.

@@ -8,6 +8,7 @@ earliest: so a newer job that fell silent does not hide an older one that trains
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from weavelet.messages import ControlSpec, Heartbeat, Identity, ReplicaState, Scalar
@@ -96,7 +97,7 @@ class Job:
 
     run: str
     name: str
-    order: float = float("inf")
+    order: float = math.inf
     begun: float = 0.0
     frozen_by: str | None = None
     replicas: dict[str, Replica] = field(default_factory=dict)

@@ -6,12 +6,13 @@ when a `Settled` for it is in the log. One is due when all addressed replicas ha
 not any more, or 5 s after the deadline; and again when a late outcome says more than the last one.
 
 Several weavers may read one log: what is due depends on the streams alone, apart from the deadline,
-and a Settled has an id made of its contents, so that the same one is stored once.
+and a Settled has an id made of its contents and its place, so that one is stored once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,6 +25,9 @@ from weavelet.weaver.views import entry_view, outcome_view
 
 GRACE = 5.0
 """Seconds after the deadline in which a replica's `expired` may still arrive."""
+
+AMEND_SECONDS = 0.5
+"""The least time between two Settled of one entry: late outcomes come in crowds."""
 
 AUTHOR = "weaver"
 _TEXT_LIMIT = 500
@@ -53,6 +57,7 @@ class Life:
     adopted: dict[str, Outcome] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
     settled: dict[str, Outcome] | None = None
+    settled_at: float = -math.inf
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -116,7 +121,7 @@ class JobLog:
         """Fold the next entry. Returns the life that it began or settled."""
         self.last = max(self.last, sequence)
         if isinstance(entry.body, Settled):
-            return self._settle(entry.body)
+            return self._settle(entry.body, at)
         if entry.id in self.lives:
             return None
         if isinstance(entry.body, (Freeze, Unfreeze)):
@@ -161,6 +166,8 @@ class JobLog:
     def due(self, fleet: Replicas, now: float) -> Iterator[tuple[Life, Settled]]:
         """The lives that are over without the log saying so, with what it should say."""
         for life in list(self._open.values()):
+            if now - life.settled_at < AMEND_SECONDS:
+                continue
             outcomes = self._final(life, fleet, now)
             if outcomes is None:
                 continue
@@ -195,20 +202,21 @@ class JobLog:
             return "not heard for a long time"
         return None
 
-    def _settle(self, settled: Settled) -> Life | None:
+    def _settle(self, settled: Settled, at: float) -> Life | None:
         life = self.lives.get(settled.entry)
         if life is None:
             return None
         life.settled = {outcome.replica: outcome for outcome in settled.outcomes}
+        life.settled_at = at
         # due() closes it, unless more has been heard than this Settled says.
         self._open[settled.entry] = life
         return life
 
 
-def settled_entry(settled: Settled) -> Entry:
-    """The entry that carries a Settled, with an id made of what it says."""
+def settled_entry(settled: Settled, last: int) -> Entry:
+    """The entry that carries a Settled, with an id made of what it says and of what it follows."""
     said = [(outcome.replica, outcome.kind) for outcome in settled.outcomes]
-    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((last, said)).encode()).hexdigest()[:16]
     return Entry(id=f"{settled.entry}.{digest}", author=AUTHOR, body=settled)
 
 

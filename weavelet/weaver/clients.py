@@ -1,0 +1,121 @@
+"""One connected client: what waits to be sent to it, and the task that sends it.
+
+Answers and the fate of entries are sent in order and never dropped; status is coalesced (whatever
+changed since the last one that went out); samples are dropped, oldest first. A client that does not
+keep up with the answers, or takes nothing for 20 s, is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import aiohttp
+import msgspec
+from aiohttp import WSMsgType, web
+
+from weavelet.weaver import protocol
+from weavelet.weaver.guard import Role
+
+log = logging.getLogger("weavelet.weaver")
+
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+_MAX_WAITING_SAMPLES = 256
+_SEND_SECONDS = 20.0
+_encode = msgspec.json.Encoder().encode
+
+
+class Client:
+    """A WebSocket, whose it is, and what it has subscribed to.
+
+    `news` returns what the client has not been told of the fleet, None if nothing.
+    """
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        *,
+        role: Role,
+        author: str,
+        news: Callable[[Client], bytes | None],
+    ) -> None:
+        self.role = role
+        self.author = author
+        self.subscription: protocol.Subscribe | None = None
+        self.version = 0
+        self._socket = socket
+        self._transport = request.transport
+        self._news = news
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._samples: deque[bytes] = deque(maxlen=_MAX_WAITING_SAMPLES)
+        self._wake = asyncio.Event()
+        self._stale = False
+
+    def wants(self, run: str) -> bool:
+        """Whether it has subscribed to this run."""
+        subscription = self.subscription
+        return subscription is not None and (not subscription.runs or run in subscription.runs)
+
+    def wants_metrics(self, run: str) -> bool:
+        """Whether it has subscribed to this run's samples."""
+        return self.wants(run) and self.subscription is not None and self.subscription.metrics
+
+    def send(self, message: protocol.ServerMessage | bytes) -> None:
+        """Send a message that must not be lost."""
+        data = message if isinstance(message, bytes) else _encode(message)
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > MAX_WAITING_BYTES:
+            self._cut("it does not keep up")
+        self._wake.set()
+
+    def send_samples(self, data: bytes) -> None:
+        """Send samples, unless too many wait already."""
+        self._samples.append(data)
+        self._wake.set()
+
+    def refresh(self) -> None:
+        """Send what has changed in the fleet, as soon as there is room."""
+        self._stale = True
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Send what waits, for ever. Ends when the connection does."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._write_waiting()
+        except asyncio.TimeoutError:
+            self._cut(f"it took nothing for {_SEND_SECONDS:g} s")
+        except (aiohttp.ClientError, OSError):
+            pass  # the reading side ends by itself
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            data = self._waiting.popleft()
+            self._size -= len(data)
+            await self._write(data)
+        if self._stale:
+            self._stale = False
+            news = self._news(self)
+            if news is not None:
+                await self._write(news)
+        while self._samples and not self._waiting:
+            await self._write(self._samples.popleft())
+        if self._waiting:
+            self._wake.set()
+
+    async def _write(self, data: bytes) -> None:
+        await asyncio.wait_for(self._socket.send_frame(data, WSMsgType.TEXT), _SEND_SECONDS)
+
+    def _cut(self, why: str) -> None:
+        log.warning("cut off the client of %s: %s", self.author, why)
+        self._waiting.clear()
+        self._size = 0
+        if self._transport is not None:
+            self._transport.abort()

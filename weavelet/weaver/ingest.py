@@ -1,0 +1,235 @@
+"""Reads the streams from their beginning and goes on for ever, into the fleet and the job logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from weavelet.exceptions import BusError, MalformedError
+from weavelet.messages import (
+    Begin,
+    Entry,
+    Heartbeat,
+    Lifecycle,
+    Outcome,
+    Registration,
+    ReportBatch,
+)
+from weavelet.weaver.fleet import Fleet
+from weavelet.weaver.log import JobLog, Life
+from weavelet.wire import envelope, subjects
+from weavelet.wire.bus import Bus, StoreChanged, Stored
+
+log = logging.getLogger("weavelet.weaver")
+
+T = TypeVar("T")
+_RETRY_SECONDS = 0.2
+
+
+class Ingest:
+    """What is in the streams, as `fleet` and `logs`, once `ready` is set.
+
+    `on_entry` is called for every entry that is new or whose fate has changed, `on_report` for
+    every batch of samples, both only when ready. `stirred` is set by whatever may make a Begin or
+    a Settled due.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.fleet = Fleet(time.monotonic())
+        self.logs: dict[tuple[str, str], JobLog] = {}
+        self.ready = asyncio.Event()
+        self.stirred = asyncio.Event()
+        self.malformed = 0
+        self.on_entry: Callable[[Life], None] = lambda life: None
+        self.on_report: Callable[[str, str, ReportBatch], None] = lambda run, job, batch: None
+        self._complained: set[str] = set()
+        self._folded = asyncio.Event()
+
+    def log(self, run: str, job: str) -> JobLog:
+        """The log of a job, empty if nothing of it was read."""
+        return self.logs.setdefault((run, job), JobLog(run, job))
+
+    def forget(self, run: str, job: str) -> None:
+        """Drop a job."""
+        self.fleet.forget(run, job)
+        self.logs.pop((run, job), None)
+        self._announce()
+
+    async def reached(self, run: str, job: str, sequence: int) -> None:
+        """Return when the job's log is read up to a sequence."""
+        while self.log(run, job).last < sequence:
+            await self._folded.wait()
+
+    async def run(self) -> None:
+        """Read. Ends only by cancellation; another store makes it start afresh."""
+        while True:
+            try:
+                await self._read_store(await self._epoch())
+            except StoreChanged as change:
+                log.warning("%s: reading it from the beginning", change)
+            except BusError as error:
+                log.warning("the streams cannot be read: %s; trying again", error)
+                await asyncio.sleep(1.0)
+
+    async def _epoch(self) -> str:
+        while True:
+            await self.bus.wait_connected()
+            epoch = await self._insist(self.bus.epoch)
+            if epoch is not None:
+                return epoch
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _read_store(self, epoch: str) -> None:
+        self.ready.clear()
+        self.fleet.clear(time.monotonic())
+        self.logs.clear()
+        self._announce()
+        beats = await self.bus.subscribe(subjects.ALL_HEARTBEATS, self._on_heartbeat)
+        reports = await self.bus.subscribe(subjects.ALL_REPORTS, self._on_report)
+        try:
+            caught_up = [asyncio.Event(), asyncio.Event()]
+            await together(
+                self._follow(subjects.CONTROL, subjects.ALL_CONTROL, epoch, caught_up[0]),
+                self._follow(subjects.OUTCOME, subjects.ALL_OUTCOMES, epoch, caught_up[1]),
+                self._become_ready(caught_up),
+            )
+        finally:
+            await beats.close()
+            await reports.close()
+
+    async def _become_ready(self, caught_up: list[asyncio.Event]) -> None:
+        for event in caught_up:
+            await event.wait()
+        self.fleet.tick(time.monotonic())
+        self.ready.set()
+        self.stirred.set()
+        await asyncio.Event().wait()
+
+    async def _follow(
+        self, stream: str, subject: str, epoch: str, caught_up: asyncio.Event
+    ) -> None:
+        last = await self._insist(partial(self.bus.last, stream, subject))
+        if last is None:
+            caught_up.set()
+        async for stored in self.bus.follow(stream, subject, 0, epoch=epoch):
+            age = await self._insist(partial(self.bus.age, stored))
+            self._fold(stored, time.monotonic() - age)
+            if last is not None and stored.sequence >= last.sequence:
+                caught_up.set()
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await ask()
+            except StoreChanged:
+                raise
+            except BusError:
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self.bus.wait_connected()
+
+    # Folding.
+
+    def _fold(self, stored: Stored, at: float) -> None:
+        where = subjects.parse(stored.subject)
+        message = self._decode(stored.subject, stored.data)
+        if where is None:
+            return
+        if where.kind == "control":
+            self._fold_entry(where.run, where.job, stored, message, at)
+            return
+        match message:
+            case Registration():
+                who = message.identity
+                if (who.run, who.job, who.replica) == (where.run, where.job, where.replica):
+                    self.fleet.registered(message, stored.sequence, at)
+                else:
+                    self._complain(stored.subject, "it registers another replica")
+            case Outcome(replica=where.replica):
+                self.fleet.spoke(where.run, where.job, where.replica, message.incarnation, at)
+                self._tell(self.log(where.run, where.job).decided(message))
+            case Lifecycle(replica=where.replica):
+                self.fleet.ended(where.run, where.job, message, at)
+            case None:
+                return
+            case _:
+                self._complain(stored.subject, f"{type(message).__name__} does not belong there")
+        self.stirred.set()
+
+    def _fold_entry(self, run: str, job: str, stored: Stored, message: Any, at: float) -> None:
+        found = self.log(run, job)
+        if not isinstance(message, Entry):
+            if message is not None:
+                self._complain(stored.subject, f"{type(message).__name__} is no entry")
+            found.skipped(stored.sequence)
+        else:
+            life = found.read(message, stored.sequence, stored.time, at)
+            if isinstance(message.body, Begin):
+                self.fleet.began(run, job, stored.sequence, stored.time)
+            self.fleet.froze(run, job, found.frozen_by)
+            self._tell(life)
+        self._announce()
+        self.stirred.set()
+
+    def _on_heartbeat(self, subject: str, data: bytes) -> None:
+        where = subjects.parse(subject)
+        message = self._decode(subject, data)
+        if where is None or message is None:
+            return
+        if not isinstance(message, Heartbeat) or message.replica != where.replica:
+            self._complain(subject, "expected a heartbeat of this replica")
+        elif self.fleet.beat(where.run, where.job, message, time.monotonic()):
+            found = self.logs.get((where.run, where.job))
+            for life in found.received(message.replica, message.received) if found else ():
+                self._tell(life)
+
+    def _on_report(self, subject: str, data: bytes) -> None:
+        where = subjects.parse(subject)
+        message = self._decode(subject, data)
+        if where is None or message is None:
+            return
+        if not isinstance(message, ReportBatch) or message.replica != where.replica:
+            self._complain(subject, "expected a report of this replica")
+        elif (
+            self.fleet.reported(where.run, where.job, message, time.monotonic())
+            and self.ready.is_set()
+        ):
+            self.on_report(where.run, where.job, message)
+
+    def _tell(self, life: Life | None) -> None:
+        if life is not None and self.ready.is_set():
+            self.on_entry(life)
+
+    def _announce(self) -> None:
+        folded, self._folded = self._folded, asyncio.Event()
+        folded.set()
+
+    def _decode(self, subject: str, data: bytes) -> Any:
+        try:
+            return envelope.decode(data)
+        except MalformedError as error:
+            self._complain(subject, str(error))
+            return None
+
+    def _complain(self, subject: str, why: str) -> None:
+        self.malformed += 1
+        if subject not in self._complained and len(self._complained) < 1000:
+            self._complained.add(subject)
+            log.warning("ignored a message on %s: %s; more of these are only counted", subject, why)
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends or fails; then cancel the others, and fail as it did."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

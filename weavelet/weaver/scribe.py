@@ -1,0 +1,169 @@
+"""Writes to the control logs: commands, the Begin of a job, and what became of its entries.
+
+Every write is compare-and-set on the last entry that this weaver has read, so that several weavers
+can write to one log: who loses the race reads on, looks again whether the entry still makes sense,
+and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import defaultdict
+
+from msgspec.structs import replace
+
+from weavelet.exceptions import BusError, CommandError, MalformedError
+from weavelet.messages import Begin, Entry
+from weavelet.weaver import protocol
+from weavelet.weaver.commands import entry_for
+from weavelet.weaver.ingest import Ingest
+from weavelet.weaver.lives import Job
+from weavelet.weaver.log import AUTHOR, JobLog, settled_entry
+from weavelet.wire import envelope, subjects
+from weavelet.wire.bus import Bus, LostRace
+
+log = logging.getLogger("weavelet.weaver")
+
+APPEND_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+
+
+class Scribe:
+    """The writing half of the weaver, on what `ingest` has read."""
+
+    def __init__(self, bus: Bus, ingest: Ingest) -> None:
+        self._bus = bus
+        self._ingest = ingest
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def submit(self, command: protocol.Command, *, entry_id: str, author: str) -> None:
+        """Put a command into its job's control log; return when it has been read back.
+
+        Raises:
+            CommandError: it cannot be carried out, or the log cannot be written.
+        """
+        self._check_ready()
+        job = self._ingest.fleet.find(command.run, command.job, time.monotonic())
+        command = replace(command, job=job.name)
+        async with self._turns[job.run, job.name]:
+            try:
+                while not await self._try(command, job, entry_id, author):
+                    pass
+            except MalformedError as error:
+                raise CommandError("invalid_value", str(error)) from error
+            except BusError as error:
+                raise _unavailable(error) from error
+
+    async def _try(self, command: protocol.Command, job: Job, entry_id: str, author: str) -> bool:
+        await self._begin(job)
+        # From the check to the write nothing may be read in between: the write is then refused.
+        _, entry = entry_for(
+            command, self._ingest.fleet, entry_id=entry_id, author=author, now=time.monotonic()
+        )
+        try:
+            await self._append(self._ingest.log(job.run, job.name), entry)
+        except LostRace as lost:
+            await self._read_on(job.run, job.name, lost.last)
+            return False
+        return True
+
+    async def remove(self, run: str, job: str | None) -> list[str]:
+        """Forget a run or one of its jobs, in the streams too. Returns the jobs' names.
+
+        Raises:
+            CommandError: it is unknown, or still lives, or the streams cannot be purged.
+        """
+        self._check_ready()
+        fleet, now = self._ingest.fleet, time.monotonic()
+        first = fleet.find(run, job, now)
+        doomed = [first] if job is not None else list(fleet.runs[run].values())
+        alive = [one.name for one in doomed if fleet.is_live(one, now)]
+        if alive:
+            text = f"run {run!r} still lives in job {', '.join(map(repr, alive))}; stop it first"
+            raise CommandError("still_live", text)
+        for one in doomed:
+            try:
+                for stream, subject in subjects.of_job(run, one.name):
+                    await self._bus.purge(stream, subject)
+            except BusError as error:
+                raise _unavailable(error) from error
+            self._ingest.forget(run, one.name)
+        return [one.name for one in doomed]
+
+    async def run(self) -> None:
+        """Write what is due. Ends only by cancellation."""
+        while True:
+            await self._ingest.ready.wait()
+            try:
+                await self._write_due()
+            except (BusError, MalformedError) as error:
+                log.warning("what became of an entry cannot be written yet: %s", error)
+            try:
+                await asyncio.wait_for(self._ingest.stirred.wait(), _LOOK_SECONDS)
+            except asyncio.TimeoutError:
+                continue
+            self._ingest.stirred.clear()
+
+    async def _write_due(self) -> None:
+        fleet, now = self._ingest.fleet, time.monotonic()
+        for job in fleet.unbegun(now):
+            async with self._turns[job.run, job.name]:
+                await self._begin(job)
+        for found in list(self._ingest.logs.values()):
+            for _, settled in found.due(fleet, now):
+                async with self._turns[found.run, found.job]:
+                    try:
+                        await self._append(found, settled_entry(settled, found.last))
+                    except LostRace as lost:
+                        await self._read_on(found.run, found.job, lost.last)
+                        break  # what is due may be another thing now
+
+    async def _begin(self, job: Job) -> None:
+        found = self._ingest.log(job.run, job.name)
+        if found.last:
+            return
+        entry = Entry(id=f"begin-{secrets.token_hex(8)}", author=AUTHOR, body=Begin())
+        try:
+            await self._append(found, entry)
+        except LostRace as lost:
+            await self._read_on(job.run, job.name, lost.last)
+
+    async def _append(self, found: JobLog, entry: Entry) -> None:
+        sequence = await self._bus.append(
+            subjects.control(found.run, found.job),
+            envelope.encode(entry),
+            message_id=entry.id,
+            expected_last=found.last,
+            timeout=APPEND_SECONDS,
+        )
+        await self._reached(found.run, found.job, sequence)
+
+    async def _read_on(self, run: str, job: str, last: int) -> None:
+        if last < self._ingest.log(run, job).last:
+            # Another weaver removed the job.
+            self._ingest.forget(run, job)
+        else:
+            await self._reached(run, job, last)
+
+    async def _reached(self, run: str, job: str, sequence: int) -> None:
+        try:
+            await asyncio.wait_for(self._ingest.reached(run, job, sequence), APPEND_SECONDS)
+        except asyncio.TimeoutError:
+            text = "it was written, but cannot be read back yet"
+            raise BusError(text) from None
+
+    def _check_ready(self) -> None:
+        if not self._ingest.ready.is_set():
+            text = "the weaver has not read the control logs yet; try again in a moment"
+            raise CommandError("unavailable", text)
+
+
+def _unavailable(error: BusError) -> CommandError:
+    text = (
+        f"the control log cannot be written: {error}. Training goes on; whether this command was "
+        "stored is shown by `weavelet log` once the server is back"
+    )
+    return CommandError("unavailable", text)
