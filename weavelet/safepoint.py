@@ -116,6 +116,7 @@ class SafePoint:
         self._changes = []
         self._busy = True
         try:
+            self._announce_changes()
             self._take()
             if self._paused and self._stop is None:
                 self._hold()
@@ -138,6 +139,12 @@ class SafePoint:
         if self._busy:
             msg = "poll() was called inside a handler. Handlers run in poll(); do not poll in them."
             raise SessionError(msg)
+
+    def _announce_changes(self) -> None:
+        """Tell of controls registered, replaced or quarantined since the last time."""
+        if self._registry.version != self._version:
+            self._version = self._registry.version
+            self._announce()
 
     def _take(self) -> None:
         self._inbox += self._channel.receive()
@@ -301,9 +308,7 @@ class SafePoint:
     def _answer(self, message: Deliver, verdict: Verdict) -> None:
         outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
         self._send(outcome)
-        if self._registry.version != self._version:
-            self._version = self._registry.version
-            self._announce()
+        self._announce_changes()
 
     def _outcome(
         self, identifier: str, sequence: int, verdict: Verdict, adopted: bool = False
