@@ -73,10 +73,12 @@ def test_trainer_loads_nothing_heavy(trainer):
 
 def test_trainer_loads_one_library(trainer):
     """msgspec is the only library that `import weavelet` loads."""
+    # msgspec in its turn loads typing_extensions where that is installed.
     outside = {name.split(".")[0] for name in trainer} - set(sys.stdlib_module_names)
     assert {name for name in outside if not name.startswith("__editable__")} <= {
         "weavelet",
         "msgspec",
+        "typing_extensions",
     }
 
 

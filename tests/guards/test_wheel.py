@@ -123,6 +123,45 @@ def test_installed_wheel_imports_outside_the_checkout(wheel, tmp_path):
     }
 
 
+def test_core_alone_trains_and_names_the_missing_extra(wheel, tmp_path):
+    """Without any extra a session works, and the command says in one line what to install."""
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    environment = {**os.environ, "WEAVELET_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "error"}
+    program = (
+        "import weavelet\n"
+        "with weavelet.session('r') as w:\n"
+        "    w.poll(0)\n"
+        "    w.report(0, loss=1.0)"
+    )
+    trained = subprocess.run(
+        [python, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert trained.returncode == 0, trained.stderr
+    command = subprocess.run(
+        [tmp_path / "venv/bin/weavelet", "ls"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert command.returncode != 0
+    (line,) = command.stderr.splitlines()
+    assert "torchloom-weavelet[weaver]" in line
+
+
 @pytest.mark.skipif(
     os.environ.get("WEAVELET_TESTS") != "installed", reason="an editable install is the checkout"
 )
