@@ -74,6 +74,8 @@ class Control(Declaration):
                 f"{short(get)}; write it as `get=lambda: ...`."
             )
             raise TypeError(msg)
+        if get is not None:
+            check_plain_function(get)
         self.shape = _shape(function, single_type(function, scope, type))
         self.get: Callable[[], object] | None = get
         self.unit = unit
@@ -211,7 +213,7 @@ class Action(Declaration):
 def error_text(exc: BaseException) -> str:
     """An exception in one line of at most 500 characters."""
     try:
-        text = str(exc)
+        text = " ".join(str(exc)[:2000].split())
     except Exception:  # a __str__ of the user's may be broken, too
         text = "(its text cannot be had)"
     name = type(exc).__name__

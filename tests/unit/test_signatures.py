@@ -196,9 +196,11 @@ def test_only_functions_can_be_registered(wrong):
 
 
 def test_get_must_be_callable():
-    """A value in place of `get` is refused with the right spelling."""
+    """A value in place of `get` is refused with the right spelling, a coroutine function too."""
     with pytest.raises(TypeError, match=r"get must be a function without parameters, got 0\.1"):
         Registry().handler("x", get=0.1)(set_lr)
+    with pytest.raises(TypeError, match="coroutine or generator function"):
+        Registry().handler("x", get=coroutine)(set_lr)
 
 
 @pytest.mark.parametrize(

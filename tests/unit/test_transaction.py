@@ -218,6 +218,8 @@ def test_hostile_exceptions_are_reported_all_the_same():
     registry.handler("loud", type=int)(_raiser(RuntimeError("x" * 2**20)))
     verdict = registry.apply({"mute": 1})
     assert verdict.reason.startswith("mute: MuteError: (its text cannot be had)")
+    registry.handler("lines", type=int)(_raiser(RuntimeError("one\n\n  two")))
+    assert registry.apply({"lines": 1}).reason.startswith("lines: RuntimeError: one two;")
     verdict = registry.apply({"loud": 1})
     assert len(verdict.reason) < 1000
     assert len(verdict.traceback) <= MAX_TRACEBACK
