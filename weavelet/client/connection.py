@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import itertools
 import logging
+import os
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -37,11 +40,11 @@ class Connection:
         self,
         address: Address,
         session: aiohttp.ClientSession,
-        socket: aiohttp.ClientWebSocketResponse,
+        websocket: aiohttp.ClientWebSocketResponse,
     ) -> None:
         self.address = address
         self._session = session
-        self._socket = socket
+        self._socket = websocket
         self._ids = itertools.count(1)
         self._answers: dict[str, asyncio.Queue[Answer | None]] = {}
         self._subscription: str | None = None
@@ -56,10 +59,10 @@ class Connection:
         """
         session = aiohttp.ClientSession()
         try:
-            socket = await asyncio.wait_for(
+            websocket = await asyncio.wait_for(
                 session.ws_connect(
                     f"{address.url}/ws",
-                    headers={"Authorization": f"Bearer {address.token}"} if address.token else {},
+                    headers=_headers(address.token),
                     heartbeat=_HEARTBEAT_SECONDS,
                     max_msg_size=0,
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
@@ -72,7 +75,7 @@ class Connection:
         except BaseException:
             await session.close()
             raise
-        return cls(address, session, socket)
+        return cls(address, session, websocket)
 
     @property
     def closed(self) -> bool:
@@ -184,6 +187,20 @@ def encode(request: protocol.Request) -> bytes:
         )
         raise CommandError("invalid_value", msg)
     return data
+
+
+def _headers(token: str) -> dict[str, str]:
+    author = f"{_user()}@{socket.gethostname()}"
+    headers = {"X-Weavelet-Author": author} if author.isascii() else {}
+    return {**headers, "Authorization": f"Bearer {token}"} if token else headers
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user need not have a name.
+        return str(os.getuid())
 
 
 def _number(value: Any) -> Any:
