@@ -1,8 +1,17 @@
-"""What the weaver's tests build their messages with."""
+"""Messages to test the weaver with, a running weaver, and both of its neighbours."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
+import secrets
+from contextlib import asynccontextmanager
+
+import aiohttp
+
 from weavelet.messages import (
+    Change,
     ControlSpec,
     Entry,
     Heartbeat,
@@ -10,8 +19,11 @@ from weavelet.messages import (
     Lifecycle,
     Outcome,
     Registration,
+    ReportBatch,
     Set,
 )
+from weavelet.weaver.service import Options, Service
+from weavelet.wire import envelope, subjects
 
 LR = ControlSpec(
     name="lr",
@@ -66,3 +78,199 @@ def set_entry(entry="e1", addressed=("rank-0",), *, deadline=60.0, body=None, **
         deadline=deadline,
         **more,
     )
+
+
+@asynccontextmanager
+async def serving(home, **options):
+    """A weaver with its own NATS server, or with `nats_url`, in this loop and on a free port."""
+    service = Service(Options(home=home, port=options.pop("port", 0), **options))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+class FakeReplica:
+    """A replica that speaks the real protocol: registers, beats, follows the log and answers.
+
+    `answers` maps a control to what becomes of a Set of it; the default is applied. While `mute`
+    it reads nothing.
+    """
+
+    def __init__(self, bus, replica="rank-0", *, run="train", job="j1", incarnation="a"):
+        self.bus = bus
+        self.name, self.run, self.job, self.incarnation = replica, run, job, incarnation
+        self.answers = {}
+        self.mute = False
+        self.step = 0
+        self.received = 0
+        self.state = "running"
+        self.seen = []
+        self._count = 0
+
+    async def store(self, message):
+        """Put a message into the outcome stream."""
+        self._count += 1
+        await self.bus.append(
+            subjects.outcome(self.run, self.job, self.name),
+            envelope.encode(message),
+            message_id=f"{self.incarnation}-{self._count}-{secrets.token_hex(4)}",
+        )
+
+    async def register(self, controls=(LR, SAVE)):
+        """Announce itself, and be heard."""
+        who = identity(self.name, run=self.run, job=self.job, incarnation=self.incarnation)
+        await self.store(Registration(identity=who, controls=controls))
+        await self.beat()
+
+    async def beat(self):
+        """One heartbeat."""
+        said = beat(
+            self.name,
+            incarnation=self.incarnation,
+            state=self.state,
+            step=self.step,
+            received=self.received,
+        )
+        await self.bus.publish(
+            subjects.heartbeat(self.run, self.job, self.name), envelope.encode(said)
+        )
+
+    async def report(self, **metrics):
+        """One sample."""
+        batch = ReportBatch(
+            replica=self.name,
+            incarnation=self.incarnation,
+            first=0,
+            steps=(self.step,),
+            at=(0.0,),
+            columns={name: (value,) for name, value in metrics.items()},
+        )
+        await self.bus.publish(
+            subjects.report(self.run, self.job, self.name), envelope.encode(batch)
+        )
+
+    async def end(self, state="exited"):
+        """Say that this life is over."""
+        await self.store(lifecycle(state, self.name, incarnation=self.incarnation))
+
+    async def live(self):
+        """Register, then beat once a second and answer the log until cancelled."""
+        await self.register()
+        await asyncio.gather(self._beat(), self._answer())
+
+    async def _beat(self):
+        while True:
+            await asyncio.sleep(1.0)
+            await self.beat()
+
+    async def _answer(self):
+        epoch = await self.bus.epoch()
+        log = self.bus.follow(
+            subjects.CONTROL, subjects.control(self.run, self.job), 0, epoch=epoch
+        )
+        async for stored in log:
+            entry = envelope.decode(stored.data)
+            self.seen.append(entry)
+            if self.mute or self.name not in entry.addressed:
+                continue
+            self.received = stored.sequence
+            await self.store(self._outcome(entry, stored.sequence))
+
+    def _outcome(self, entry, sequence):
+        values = entry.body.values if isinstance(entry.body, Set) else {}
+        kind, reason = next((self.answers[name] for name in values if name in self.answers), OK)
+        changes = [Change(name, 0.1, new) for name, new in values.items() if kind == "applied"]
+        return Outcome(
+            entry=entry.id,
+            sequence=sequence,
+            replica=self.name,
+            incarnation=self.incarnation,
+            kind=kind,
+            step=self.step,
+            changes=tuple(changes),
+            reason=reason,
+        )
+
+
+OK = ("applied", None)
+
+
+@asynccontextmanager
+async def living(bus, *names, **who):
+    """Fake replicas that live on a bus."""
+    replicas = [FakeReplica(bus, name, **who) for name in names or ("rank-0",)]
+    tasks = [asyncio.ensure_future(replica.live()) for replica in replicas]
+    try:
+        yield replicas
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Talk:
+    """A WebSocket client that speaks the protocol as plain dictionaries."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.heard = []
+        self._numbers = itertools.count(1)
+
+    async def next(self):
+        """The next message."""
+        message = await asyncio.wait_for(self.socket.receive(), 20)
+        assert message.type is aiohttp.WSMsgType.TEXT, message
+        self.heard.append(json.loads(message.data))
+        return self.heard[-1]
+
+    async def until(self, condition):
+        """The first message from now on that meets a condition."""
+        while not condition(message := await self.next()):
+            pass
+        return message
+
+    async def send(self, kind, **fields):
+        """Send a request; returns its id."""
+        number = fields.pop("id", None) or f"n{next(self._numbers)}"
+        await self.socket.send_str(json.dumps({"type": kind, "id": number, **fields}))
+        return number
+
+    async def ask(self, kind, **fields):
+        """Send a request; returns the first answer to it."""
+        number = await self.send(kind, **fields)
+        return await self.until(lambda message: message.get("id") == number)
+
+    async def command(self, kind, **fields):
+        """Send a command; returns its last answer."""
+        number = await self.send(kind, **fields)
+        return await self.until(
+            lambda message: (
+                message.get("id") == number
+                and (message["type"] == "error" or message.get("settled"))
+            )
+        )
+
+    async def rows(self, condition):
+        """Subscribe, and wait until the rows, by replica, meet a condition."""
+        rows = {}
+        await self.send("subscribe")
+        while True:
+            message = await self.next()
+            if message["type"] == "snapshot":
+                rows = {row["replica"]: row for job in message["jobs"] for row in job["replicas"]}
+            elif message["type"] == "status_update":
+                rows.update({row["replica"]: row for row in message["replicas"]})
+            if condition(rows):
+                return rows
+
+
+@asynccontextmanager
+async def talking(endpoint, *, token=None, headers=None):
+    """A connection to a weaver, by default with the operator's token."""
+    sent = {"Authorization": f"Bearer {token or endpoint.token}", **(headers or {})}
+    async with aiohttp.ClientSession() as session:
+        url = f"{endpoint.http_url}/ws"
+        async with session.ws_connect(url, headers=sent, max_msg_size=0) as socket:
+            yield Talk(socket)

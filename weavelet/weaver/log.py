@@ -196,9 +196,10 @@ class JobLog:
     def _why_unknown(self, life: Life, replica: str, fleet: Replicas, now: float) -> str | None:
         if gone := fleet.gone(self.run, self.job, replica):
             return gone
-        if _past(life, now):
-            return f"no answer within {now - life.at:.0f} s"
-        if life.entry.deadline is None and fleet.silent(self.run, self.job, replica, now):
+        deadline = life.entry.deadline
+        if deadline is not None and _past(life, now):
+            return f"no answer within {deadline + GRACE:g} s"
+        if deadline is None and fleet.silent(self.run, self.job, replica, now):
             return "not heard for a long time"
         return None
 

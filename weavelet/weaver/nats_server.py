@@ -184,7 +184,7 @@ class NatsServer:
         """Start it again whenever it ends. Ends itself only by cancellation.
 
         Raises:
-            CommandError: it ended more than 3 times in 60 seconds, or does not start again.
+            CommandError: it ended, or did not start, more than 3 times in 60 seconds.
         """
         restarts: deque[float] = deque(maxlen=RESTARTS)
         while True:
@@ -199,7 +199,10 @@ class NatsServer:
                 raise CommandError(CODE, msg)
             restarts.append(now)
             log.warning("the nats-server ended; starting it again")
-            await self.start()
+            try:
+                await self.start()
+            except CommandError as error:
+                log.warning("%s", error)
 
     def _prepare(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

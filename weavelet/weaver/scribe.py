@@ -113,13 +113,16 @@ class Scribe:
             async with self._turns[job.run, job.name]:
                 await self._begin(job)
         for found in list(self._ingest.logs.values()):
-            for _, settled in found.due(fleet, now):
+            if next(found.due(fleet, now), None) is not None:
                 async with self._turns[found.run, found.job]:
-                    try:
-                        await self._append(found, settled_entry(settled, found.last))
-                    except LostRace as lost:
-                        await self._read_on(found.run, found.job, lost.last)
-                        break  # what is due may be another thing now
+                    await self._settle(found, now)
+
+    async def _settle(self, found: JobLog, now: float) -> None:
+        for _, settled in found.due(self._ingest.fleet, now):
+            try:
+                await self._append(found, settled_entry(settled, found.last))
+            except LostRace as lost:
+                await self._read_on(found.run, found.job, lost.last)
 
     async def _begin(self, job: Job) -> None:
         found = self._ingest.log(job.run, job.name)

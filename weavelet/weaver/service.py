@@ -64,6 +64,7 @@ class Service:
         self._stop: list[Callable[[], Awaitable[None]]] = []
         self._work: list[asyncio.Future[None]] = []
         self.endpoint: Endpoint | None = None
+        self.nats: NatsServer | None = None
 
     async def start(self) -> Endpoint:
         """Start; return when clients and sidecars can come, and endpoint.json says so.
@@ -91,7 +92,11 @@ class Service:
     async def stop(self) -> None:
         """Stop everything that was started, the last first."""
         while self._stop:
-            await self._stop.pop()()
+            try:
+                await self._stop.pop()()
+            except Exception:
+                # One part that cannot stop must not keep the others from it.
+                log.exception("a part of the weaver could not be stopped")
 
     async def _start(self) -> Endpoint:
         options = self._options
@@ -102,7 +107,8 @@ class Service:
         self._stop.append(_later(home.close))
         kept = home.secrets()
         sockets = _listen(options, kept.http_port)
-        self._stop.append(_later(lambda: [one.close() for one in sockets]))
+        for one in sockets:
+            self._stop.append(_later(one.close))
         nats_url, nats_port = await self._start_nats(home, kept)
         port: int = sockets[0].getsockname()[1]
         bus = await self._connect(nats_url)
@@ -127,6 +133,7 @@ class Service:
             return self._options.nats_url, kept.nats_port
         server = NatsServer(home.nats, port=kept.nats_port, password=kept.nats_password)
         await server.start()
+        self.nats = server
         self._stop.append(server.stop)
         self._run(server.keep())
         return server.url, server.port
@@ -155,12 +162,15 @@ class Service:
         guard = Guard(kept.token, kept.viewer_token, options.allow_hosts, PUBLIC)
         api = Api(ingest, scribe, guard, server=name)
         self._run(together(ingest.run(), scribe.run(), api.run()))
-        reading = asyncio.ensure_future(ingest.ready.wait())
-        await asyncio.wait([reading, *self._work], return_when=asyncio.FIRST_COMPLETED)
-        reading.cancel()
-        for work in self._work:
-            if work.done():
-                work.result()
+        reading: asyncio.Future[object] = asyncio.ensure_future(ingest.ready.wait())
+        failing: asyncio.Future[object] = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({reading, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                failing.result()
+        finally:
+            reading.cancel()
+            failing.cancel()
         runner = web.AppRunner(
             api.application(), handle_signals=False, access_log=None, shutdown_timeout=1.0
         )
