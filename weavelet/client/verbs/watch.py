@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _RETRY_SECONDS = 1.0
+_LINE_SECONDS = 1.0
 _SHOWN_ENTRIES = 8
 
 
@@ -60,16 +61,18 @@ def _answers(client: Client, run: str) -> bool:
 
 def _lines(updates: Iterator[Update], job: str | None) -> None:
     fleet = Fleet()
-    told: dict[str, str] = {}
+    told: dict[str, tuple[str, int | None, float]] = {}
     for update in updates:
         fleet.update(update)
         if isinstance(update, protocol.EntryUpdate):
             print(entry_line(update), flush=True)
+        now = time.monotonic()
         for replica in _replicas(fleet, job):
-            line = replica_line(replica)
-            if told.get(replica.replica) != line:
-                told[replica.replica] = line
-                print(f"{output.clock(time.time())}  {line}", flush=True)
+            state, step, at = told.get(replica.incarnation, ("", None, 0.0))
+            is_due = replica.step != step and now - at >= _LINE_SECONDS
+            if replica.state != state or is_due:
+                told[replica.incarnation] = (replica.state, replica.step, now)
+                print(f"{output.clock(time.time())}  {replica_line(replica)}", flush=True)
 
 
 def _live(updates: Iterator[Update], run: str, job: str | None) -> None:
