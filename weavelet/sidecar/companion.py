@@ -7,7 +7,7 @@ import contextlib
 import importlib.metadata
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -43,7 +43,7 @@ from weavelet.wire.bus import Bus
 from weavelet.wire.envelope import decode, encode
 
 HEARTBEAT_SECONDS = 1.0
-FAREWELL_SECONDS = 0.8
+FAREWELL_SECONDS = 0.9
 """How long telling of the trainer's end may take; the sidecar is gone within a second of it."""
 
 _BEATS_PER_VITALS = 2
@@ -87,8 +87,18 @@ class Companion:
         self._joined = False
         self._bye: Bye | None = None
 
-    async def run(self, messages: AsyncIterator[FromTrainer], death: asyncio.Task[None]) -> None:
-        """Serve until the trainer closes its end or dies, then tell of it and return."""
+    async def run(
+        self,
+        messages: AsyncIterator[FromTrainer],
+        death: asyncio.Task[None],
+        missed: Sequence[FromTrainer] = (),
+    ) -> None:
+        """Serve until the trainer closes its end or dies, then tell of it and return.
+
+        `missed` is what came before anybody listened.
+        """
+        for message in missed:
+            self._take(message)
         await self._bus.subscribe(self._heartbeat_subject, self._hear)
         bus = asyncio.create_task(self._bus.run())
         reading = asyncio.create_task(self._read(messages))
@@ -272,6 +282,8 @@ class Companion:
                     reason=why,
                 )
             )
+        if not self._joined:
+            self._register()
         polls = self._words[Page.POLLS]
         reason: str | None
         if bye is None:
@@ -289,7 +301,7 @@ class Companion:
             "end",
         )
         with contextlib.suppress(asyncio.TimeoutError, BusError):
-            await asyncio.wait_for(self._outbox.flush(FAREWELL_SECONDS), FAREWELL_SECONDS)
+            await asyncio.wait_for(self._outbox.flush(), FAREWELL_SECONDS)
 
 
 async def _all(*coroutines: Coroutine[Any, Any, None]) -> None:

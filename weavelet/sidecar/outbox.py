@@ -100,14 +100,18 @@ class Outbox:
                 if not await self._ship_batch():
                     break
 
-    async def flush(self, seconds: float) -> None:
-        """Publish everything now, for at most `seconds`; the background tasks must have ended."""
-        deadline = time.monotonic() + seconds
-        while not self.empty and time.monotonic() < deadline and self._bus.connected:
+    async def flush(self) -> None:
+        """Publish everything now, also if the bus is still to be connected.
+
+        For the end, when `send` and `ship` have been cancelled; to be cancelled in its turn when it
+        takes too long.
+        """
+        while not self.empty:
+            await self._bus.wait_connected()
             if self._kept:
                 await self._send_first()
-            elif not await self._ship_batch():
-                return
+            else:
+                await self._ship_batch()
 
     async def _ship_batch(self) -> bool:
         count = min(len(self._samples), _BATCH_SAMPLES)
