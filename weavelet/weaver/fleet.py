@@ -76,10 +76,17 @@ class Fleet:
         return life is self.runs[run][job].replicas[said.replica].current
 
     def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
-        """Samples came. Returns whether they are of a known, living incarnation."""
-        life = self._heard(run, job, batch.replica, batch.incarnation, at)
-        if life is None:
+        """Samples came. Returns whether they are of a known incarnation.
+
+        The last ones of a life come after its end, which a sidecar says first.
+        """
+        found = self._find(run, job, batch.replica)
+        life = found.incarnations.get(batch.incarnation) if found else None
+        if found is None or life is None:
             return False
+        if not life.ended:
+            life.heard = max(life.heard, at)
+        self._touch(found)
         for name, column in batch.columns.items():
             last = next((value for value in reversed(column) if value is not None), None)
             if last is not None:

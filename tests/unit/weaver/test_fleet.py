@@ -169,6 +169,18 @@ def test_the_last_value_of_each_metric_is_kept():
     assert not fleet.reported("train", "j1", stranger, 1.0)
 
 
+def test_the_last_samples_count_though_they_come_after_the_end():
+    """A sidecar says the end first: the final accuracy is not lost, the state stays final."""
+    fleet = fleet_of(registration())
+    fleet.ended("train", "j1", lifecycle("exited"), 1.0)
+    batch = ReportBatch(
+        replica="rank-0", incarnation="a", first=0, steps=(9,), at=(0.0,), columns={"acc": (0.9,)}
+    )
+    assert fleet.reported("train", "j1", batch, 1.1)
+    (row,) = fleet.snapshot(1.1)[0].replicas
+    assert (row.state, row.metrics) == ("exited", {"acc": 0.9})
+
+
 def test_deltas_hold_what_changed_and_nothing_else():
     """After a heartbeat of one replica only that one is sent, whole."""
     fleet = fleet_of(registration(), registration("rank-1"))
