@@ -19,17 +19,21 @@ RING_SAMPLES = 8192
 
 _FRAME_SAMPLES = 256
 _RECEIVE_BYTES = 1 << 16
+# A script may have set SIGPIPE back to its default, which ends the process.
+_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class TrainerEnd:
     """Sends frames to whichever sidecar is attached and keeps what must not be lost.
 
     `post` and `decide` take frames that are encoded already, so that one which is too large is its
-    sender's matter and never ours. Three kinds of things go out, in this order: messages (`post`), each replacing an unsent one
-    of the same key; outcomes (`decide`), kept until the sidecar says that the bus has them, and
-    offered again to its successor; samples (`sample`), in a ring that drops the oldest.
+    sender's matter and never ours. Three kinds of things go out, in this order: messages (`post`),
+    each replacing an unsent one of the same key; outcomes (`decide`), kept until the sidecar says
+    that the bus has them, and offered again to its successor; samples (`sample`), in a ring that
+    drops the oldest.
 
-    Thread-safe. The lock is re-entrant, since a signal handler may report in the midst of a report.
+    Thread-safe. The lock is re-entrant, since a signal handler may report in the midst of a report;
+    while `_busy`, what it leaves here waits for the one that it has interrupted.
     """
 
     def __init__(self, page: Page, capacity: int = RING_SAMPLES) -> None:
@@ -43,8 +47,10 @@ class TrainerEnd:
         self._outcomes: dict[int, bytes] = {}
         self._unsent: deque[int] = deque()
         self._ring: deque[Sample] = deque(maxlen=capacity)
+        self._late: list[Sample] = []
         self._sampled = 0
         self._sent = 0
+        self._busy = False
         self._closed = False
 
     @property
@@ -60,10 +66,10 @@ class TrainerEnd:
             if self._closed:
                 end.close()
                 return
-            self._socket = end
             self._reader = Reader(FromSidecar)
             self._partial = memoryview(greeting)
             self._unsent = deque(self._outcomes)
+            self._socket = end
             self.flush()
 
     def close(self, patience: float = 0.2) -> None:
@@ -72,7 +78,7 @@ class TrainerEnd:
         with self._lock:
             self._closed = True
             while self._partial and (left := deadline - time.monotonic()) > 0:
-                select.select([], [self.fileno()], [], left)
+                _await(self.fileno(), select.POLLOUT, left)
                 self.flush()
             self._detach()
 
@@ -102,22 +108,38 @@ class TrainerEnd:
     def sample(self, sample: Sample) -> None:
         """Put a sample into the ring, without sending it; the sidecar sees that it is there."""
         with self._lock:
-            self._ring.append(sample)
+            if self._busy:
+                self._late.append(sample)
+                return
+            # Counted first: no signal handler runs between an addition and the call after it.
             self._sampled += 1
+            self._ring.append(sample)
             self.page.words[Page.SAMPLED] = self._sampled
 
     def flush(self) -> None:
         """Send what the socket takes now, and publish the count of drops."""
         with self._lock:
-            while self._push() and self._load():
-                pass
-            dropped = self._sampled - self._sent - len(self._ring)
-            self.page.words[Page.DROPPED] = dropped
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                while self._push() and self._load():
+                    pass
+                dropped = self._sampled - self._sent - len(self._ring)
+                self.page.words[Page.DROPPED] = dropped
+            finally:
+                self._rest()
 
     def receive(self) -> list[FromSidecar]:
         """All messages that have come, in order. `Kept` is dealt with here."""
         with self._lock:
-            self._pull()
+            # A signal handler may also poll, in the midst of a flush.
+            was_busy, self._busy = self._busy, True
+            try:
+                self._pull()
+            finally:
+                if not was_busy:
+                    self._rest()
             received, self._received = self._received, []
             for message in received:
                 if isinstance(message, Kept):
@@ -131,10 +153,17 @@ class TrainerEnd:
             time.sleep(seconds)
             return
         try:
-            select.select([end], [], [], seconds)
+            _await(end.fileno(), select.POLLIN, seconds)
         except (OSError, ValueError):
             # Replaced by the watcher while we looked: the next turn sees the new one.
             return
+
+    def _rest(self) -> None:
+        """No longer busy: take in what a signal handler has left meanwhile."""
+        self._busy = False
+        late, self._late = self._late, []
+        for sample in late:
+            self.sample(sample)
 
     def _pull(self) -> None:
         while self._socket is not None:
@@ -155,7 +184,7 @@ class TrainerEnd:
             if self._socket is None:
                 return False
             try:
-                sent = self._socket.send(self._partial)
+                sent = self._socket.send(self._partial, _SEND_FLAGS)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError:
@@ -200,3 +229,10 @@ class TrainerEnd:
             self._socket.close()
             self._socket = None
         self._partial = memoryview(b"")
+
+
+def _await(descriptor: int, event: int, seconds: float) -> None:
+    """Not by select(), which refuses the descriptors of a process with a thousand open files."""
+    poller = select.poll()
+    poller.register(descriptor, event)
+    poller.poll(seconds * 1000)
