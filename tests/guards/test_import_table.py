@@ -61,11 +61,12 @@ TABLE = {
     "integrations.accelerate": Rule({"weavelet", "torch", "accelerate", *ADAPTERS}),
     "integrations.transformers": Rule({"weavelet", "torch", "transformers", *ADAPTERS}),
     "integrations.demo": Rule({"weavelet", "torch", "sklearn", *ADAPTERS}),
+    "integrations.demo": Rule({"weavelet", "torch", "sklearn"}),
     "integrations.auto": Rule({"weavelet", "torch", *ADAPTERS}),
     "examples": Rule({*PUBLIC, *FRAMEWORKS}),
 }
 
-STARTS_THE_WEAVER = {"weavelet.client.verbs.up", "weavelet.client.verbs.demo"}
+STARTS_THE_WEAVER = {f"weavelet.client.verbs.{verb}" for verb in ("up", "down", "demo", "doctor")}
 
 
 class Import(NamedTuple):

@@ -26,7 +26,7 @@ from weavelet.weaver import protocol
 
 RUN = "demo"
 _PAUSE_SECONDS = 0.015
-_LAST_WORD_SECONDS = 3.0
+_LAST_WORD_SECONDS = 2.0
 _END_SECONDS = 5.0
 _LOG_TAIL_LINES = 15
 _ENDED = ("exited", "crashed")
@@ -195,19 +195,25 @@ async def _end(trainer: asyncio.subprocess.Process) -> None:
 
 
 async def _follow(endpoint: Endpoint, display: Display, waiting: set[str]) -> None:
-    """Show what the trainers report, until all have said that they ended."""
+    """Show what the trainers report, until all have ended and their last samples are in."""
     connection = await Connection.open(Address(endpoint.http_url, endpoint.token, "the demo"))
     fleet = Fleet()
+    seen: dict[str, int] = {}
     try:
         async for update in _updates(connection):
             fleet.update(update)
             if isinstance(update, protocol.Metrics):
                 display.reported(update)
+                seen[update.replica] = update.steps[-1]
             replicas = [replica for job in fleet.jobs for replica in job.replicas]
-            if waiting <= {each.replica for each in replicas if each.state in _ENDED}:
+            if waiting <= {each.replica for each in replicas if _is_told(each, seen)}:
                 return
     finally:
         await connection.close()
+
+
+def _is_told(replica: protocol.ReplicaView, seen: dict[str, int]) -> bool:
+    return replica.state in _ENDED and seen.get(replica.replica, -1) >= (replica.step or 0)
 
 
 def _updates(connection: Connection) -> AsyncGenerator[protocol.ServerMessage, None]:

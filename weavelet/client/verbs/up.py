@@ -12,9 +12,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from weavelet import settings
@@ -23,9 +25,6 @@ from weavelet.client.address import link
 from weavelet.client.options import HomeFolder, Json
 from weavelet.exceptions import CommandError
 from weavelet.settings import Endpoint
-
-if TYPE_CHECKING:
-    from weavelet.weaver.service import Options
 
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
@@ -72,7 +71,8 @@ def up(
         insecure=insecure,
     )
     if detach:
-        return _tell(_start_detached(folder, options), "Up, in the background", json=json)
+        endpoint = _start_detached(folder, _arguments(msgspec.structs.asdict(options)))
+        return _tell(endpoint, "Up, in the background", json=json)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("weavelet").setLevel(logging.INFO)
     try:
@@ -95,7 +95,7 @@ def _tell(endpoint: Endpoint, what: str, *, json: bool) -> None:
         print(f"{what}: {page}", flush=True)
 
 
-def _start_detached(folder: Path, options: Options) -> Endpoint:
+def _start_detached(folder: Path, arguments: Sequence[str]) -> Endpoint:
     """The same `up` once more, in the background and in a session of its own.
 
     Raises:
@@ -107,7 +107,7 @@ def _start_detached(folder: Path, options: Options) -> Endpoint:
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
             # Not in the user's folder: a types.py there would come before Python's own.
             process = subprocess.Popen(
-                [sys.executable, "-m", "weavelet.client.cli", "up", *_arguments(options)],
+                [sys.executable, "-m", "weavelet.client.cli", "up", *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -137,21 +137,16 @@ def _wait_until_up(process: subprocess.Popen[bytes], folder: Path, log: Path) ->
     raise CommandError("failed", "\n".join([f"{why}. Its log, {log}, says:", *lines]))
 
 
-def _arguments(options: Options) -> list[str]:
-    given = {
-        "--home": options.home,
-        "--port": options.port,
-        "--host": options.host,
-        "--store": options.store,
-        "--certificate": options.certificate,
-        "--key": options.key,
-        "--nats-url": options.nats_url,
-        "--creds": options.creds,
-        "--replicas": options.replicas,
-    }
-    arguments = [f"{name}={value}" for name, value in given.items() if value is not None]
-    arguments += [f"--allow-host={name}" for name in options.allow_hosts]
-    return [*arguments, *(["--insecure"] if options.insecure else [])]
+def _arguments(options: Mapping[str, Any]) -> list[str]:
+    arguments = []
+    for name, value in options.items():
+        if name == "allow_hosts":
+            arguments += [f"--allow-host={host}" for host in value]
+        elif name == "insecure":
+            arguments += ["--insecure"] if value else []
+        elif value is not None:
+            arguments.append(f"--{name.replace('_', '-')}={value}")
+    return arguments
 
 
 def _healthy(endpoint: Endpoint) -> bool:
