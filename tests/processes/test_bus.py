@@ -172,6 +172,41 @@ async def test_a_frozen_server_is_noticed(nats):
 
 
 @asynchronous
+async def test_a_request_under_way_fails_with_its_connection(nats):
+    """A read in flight ends when the server is killed, not when its own time is over."""
+    async with connected_bus(nats) as bus:
+        nats.process.send_signal(signal.SIGSTOP)
+        read = asyncio.create_task(bus.read(subjects.CONTROL, LOG, 0))
+        await asyncio.sleep(0)
+        kill(nats)
+        began = time.monotonic()
+        with pytest.raises(BusError):
+            await within(read)
+        assert time.monotonic() - began < 0.5
+
+
+@asynchronous
+async def test_a_callback_that_fails_is_logged_and_called_again(nats, caplog):
+    """A subscriber's error is logged with its traceback; later messages still reach it."""
+    subject = subjects.heartbeat("run", "job", "rank-0")
+    seen = []
+
+    def fail_once(_, data):
+        seen.append(data)
+        if len(seen) == 1:
+            raise ZeroDivisionError
+
+    async with connected_bus(nats) as bus:
+        await bus.subscribe(subject, fail_once)
+        await bus.publish(subject, b"a")
+        await bus.publish(subject, b"b")
+        await until(lambda: len(seen) == 2)
+        assert bus.connected
+    (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+@asynchronous
 async def test_a_write_beyond_its_deadline_is_a_bus_error(nats):
     """An append to a server that stays away ends with a BusError that says why."""
     async with connected_bus(nats) as bus:

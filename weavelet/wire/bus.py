@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from weavelet.exceptions import BusError
 from weavelet.wire import jetstream, store, streams, subjects
-from weavelet.wire.connection import Connection, LostError, NoStreamError, Server, UnansweredError
+from weavelet.wire.connection import Connection, Server
 from weavelet.wire.hints import Hints
 from weavelet.wire.jetstream import ApiError, Stored
 from weavelet.wire.link import Link, Subscription, jitter, log
+from weavelet.wire.request import LostError, NoStreamError, UnansweredError
 
 __all__ = ["Bus", "BusError", "LostRace", "Server", "StoreChanged", "Stored", "Subscription"]
 
@@ -81,6 +82,7 @@ class Bus(Link):
                 connection.complain(str(error))
                 await asyncio.sleep(jitter(0.1, 0.3))
             else:
+                connection.complain(None)
                 self._facts = None
                 return
 
@@ -245,7 +247,9 @@ class Bus(Link):
             if facts is not None and facts.epoch != epoch:
                 raise StoreChanged(epoch, facts.epoch)
             if facts is not None:
-                return await store.read(connection, stream, subject, after)
+                found = await store.read(connection, stream, subject, after)
+                connection.complain(None)
+                return found
             why, pause = _NO_STREAMS, 0.2
         except StoreChanged:
             raise

@@ -1,4 +1,4 @@
-"""One life of a connection to a NATS server. The only module that touches nats-py.
+"""One life of a connection to a NATS server. The only module that drives nats-py.
 
 nats-py's own reconnecting is off. It gives up quietly, has no jitter, waits for ever on a half-open
 socket, sends later what its caller was told had failed, and cannot ask where the server has moved.
@@ -14,17 +14,17 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from weavelet.exceptions import BusError
 from weavelet.wire.jetstream import STATUS, size_of
+from weavelet.wire.request import LostError, Msg, NoStreamError, Request
 
 log = logging.getLogger("weavelet.bus")
 
@@ -50,48 +50,6 @@ class Server:
         return ",".join(url.rpartition("@")[2].rpartition("//")[2] for url in self.url.split(","))
 
 
-class LostError(BusError):
-    """The connection ended; what was under way may or may not have been done."""
-
-
-class UnansweredError(BusError):
-    """No answer in time; what was asked may or may not have been done, or be done later."""
-
-
-class NoStreamError(BusError):
-    """Nobody answers on this subject: the stream, or JetStream, is not there."""
-
-
-@dataclass
-class _Waiting:
-    """A request under way. `many` takes answers until one with a status."""
-
-    subject: str
-    many: bool
-    future: asyncio.Future[list[Msg]]
-    answers: list[Msg] = field(default_factory=list)
-
-    def add(self, answer: Msg) -> None:
-        self.answers.append(answer)
-        if not self.many or (answer.headers and STATUS in answer.headers):
-            self.finish()
-
-    def finish(self) -> None:
-        if not self.future.done():
-            self.future.set_result(self.answers)
-
-    def fail(self, error: BusError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def expire(self) -> None:
-        # What has arrived of a long answer is good: the reader goes on from there.
-        if self.answers:
-            self.finish()
-        else:
-            self.fail(UnansweredError(f"no answer from the NATS server on {self.subject}"))
-
-
 class Connection:
     """One connection, from `open()` to `lost`. Not to be used again afterwards."""
 
@@ -99,12 +57,14 @@ class Connection:
         self.server = server
         self.lost = asyncio.Event()
         self.trouble: str | None = None
+        """What nats-py reported last."""
+        self.complaint: str | None = None
         self._name = name
         self._client = Client()
         self._look = asyncio.Event()
         self._inbox = ""
         self._tokens = itertools.count()
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, Request] = {}
 
     async def open(self) -> None:
         """Connect.
@@ -200,7 +160,7 @@ class Connection:
         self._check_size(subject, headers, data)
         loop = asyncio.get_running_loop()
         token = str(next(self._tokens))
-        waiting = self._waiting[token] = _Waiting(subject, many, loop.create_future())
+        waiting = self._waiting[token] = Request(subject, many, loop.create_future())
         timer = loop.call_later(timeout, waiting.expire)
         try:
             await self._send(subject, data, f"{self._inbox}.{token}", headers)
@@ -226,7 +186,7 @@ class Connection:
         return True
 
     async def subscribe(self, subject: str, callback: Callable[[Msg], None]) -> Subscription:
-        """Receive core messages. `callback` must not raise."""
+        """Receive core messages. `callback` neither waits nor raises."""
 
         async def deliver(message: Msg) -> None:
             callback(message)
@@ -244,11 +204,11 @@ class Connection:
         with suppress(nats.errors.Error, OSError):
             await subscription.unsubscribe()
 
-    def complain(self, text: str) -> None:
-        """Note what went wrong on a connection that lives on."""
-        if text != self.trouble:
+    def complain(self, text: str | None) -> None:
+        """Note what keeps failing on a connection that lives on; None: it works again."""
+        if text is not None and text != self.complaint:
             log.info("%s", text)
-        self.trouble = text
+        self.complaint = text
 
     async def flush(self) -> None:
         """Wait until the server has read all that was sent.
@@ -312,6 +272,9 @@ class Connection:
         self._look.set()
 
     async def _on_error(self, error: Exception) -> None:
+        if not isinstance(error, (nats.errors.Error, OSError)):
+            log.error("a subscription's callback failed", exc_info=error)
+            return
         self.trouble = self._reason(error)
         self._look.set()
         if "permissions violation" in str(error).lower():

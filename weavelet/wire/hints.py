@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from nats.aio.msg import Msg
-
 from weavelet.wire.jetstream import MESSAGE_ID
+from weavelet.wire.request import Msg
 
 RESYNC_SECONDS = 5.0
 """How often to look without a hint: hints are core messages, which may be lost."""

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nats.aio.msg import Msg
-
 from weavelet.exceptions import BusError
-from weavelet.wire.connection import Connection, LostError, Server
+from weavelet.wire.connection import Connection, Server
+from weavelet.wire.request import LostError, Msg
 
 log = logging.getLogger("weavelet.bus")
 
@@ -81,7 +80,7 @@ class Link:
     def last_error(self) -> str | None:
         """Why there is no connection, or what the server last complained about; for people."""
         if self._connection is not None:
-            return self._connection.trouble
+            return self._connection.complaint or self._connection.trouble
         return self._why
 
     async def run(self) -> None:
