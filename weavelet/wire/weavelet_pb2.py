@@ -4,114 +4,117 @@
 # source: weavelet.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 31, 1, "", "weavelet.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    31,
+    1,
+    '',
+    'weavelet.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x0eweavelet.proto\x12\x0bweavelet.v1"\xb5\x01\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12&\n\x04list\x18\x06 \x01(\x0b\x32\x16.weavelet.v1.ValueListH\x00\x12$\n\x03map\x18\x07 \x01(\x0b\x32\x15.weavelet.v1.ValueMapH\x00\x42\x06\n\x04kind".\n\tValueList\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.weavelet.v1.Value"}\n\x08ValueMap\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .weavelet.v1.ValueMap.ItemsEntry\x1a@\n\nItemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01"\xc7\x02\n\x08\x45nvelope\x12#\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x12.weavelet.v1.EntryH\x00\x12\x31\n\x0cregistration\x18\x02 \x01(\x0b\x32\x19.weavelet.v1.RegistrationH\x00\x12\'\n\x07outcome\x18\x03 \x01(\x0b\x32\x14.weavelet.v1.OutcomeH\x00\x12+\n\tlifecycle\x18\x04 \x01(\x0b\x32\x16.weavelet.v1.LifecycleH\x00\x12+\n\theartbeat\x18\x05 \x01(\x0b\x32\x16.weavelet.v1.HeartbeatH\x00\x12*\n\x06report\x18\x06 \x01(\x0b\x32\x18.weavelet.v1.ReportBatchH\x00\x12)\n\x08\x65xternal\x18\x07 \x01(\x0b\x32\x15.weavelet.v1.ExternalH\x00\x42\t\n\x07message"X\n\x06\x43hange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x03old\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x1f\n\x03new\x18\x03 \x01(\x0b\x32\x12.weavelet.v1.Value"\xc4\x02\n\x07Outcome\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12&\n\x04kind\x18\x05 \x01(\x0e\x32\x18.weavelet.v1.OutcomeKind\x12\x11\n\x04step\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12$\n\x07\x63hanges\x18\x07 \x03(\x0b\x32\x13.weavelet.v1.Change\x12\x13\n\x06reason\x18\x08 \x01(\tH\x01\x88\x01\x01\x12"\n\x06result\x18\t \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x16\n\ttraceback\x18\n \x01(\tH\x02\x88\x01\x01\x12\r\n\x05state\x18\x0b \x01(\t\x12\x0f\n\x07\x61\x64opted\x18\x0c \x01(\x08\x42\x07\n\x05_stepB\t\n\x07_reasonB\x0c\n\n_traceback"\x07\n\x05\x42\x65gin"\xf8\x01\n\x03Set\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.weavelet.v1.Set.ValuesEntry\x12,\n\x06\x65xpect\x18\x02 \x03(\x0b\x32\x1c.weavelet.v1.Set.ExpectEntry\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x1a\x41\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\x1a\x41\n\x0b\x45xpectEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01"\x8d\x01\n\x03\x41\x63t\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\targuments\x18\x02 \x03(\x0b\x32\x1f.weavelet.v1.Act.ArgumentsEntry\x1a\x44\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01"%\n\x05Pause\x12\x12\n\x05lease\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_lease"\x08\n\x06Resume"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t"\x18\n\x06\x46reeze\x12\x0e\n\x06reason\x18\x01 \x01(\t"\n\n\x08Unfreeze"\x8a\x01\n\x06Notice\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12/\n\x06\x64\x65tail\x18\x02 \x03(\x0b\x32\x1f.weavelet.v1.Notice.DetailEntry\x1a\x41\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01"R\n\x07Settled\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08outcomes\x18\x03 \x03(\x0b\x32\x14.weavelet.v1.Outcome"\x8d\x04\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12\x11\n\taddressed\x18\x04 \x03(\t\x12\x14\n\x07\x61t_step\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12#\n\x05\x62\x65gin\x18\n \x01(\x0b\x32\x12.weavelet.v1.BeginH\x00\x12\x1f\n\x03set\x18\x0b \x01(\x0b\x32\x10.weavelet.v1.SetH\x00\x12\x1f\n\x03\x61\x63t\x18\x0c \x01(\x0b\x32\x10.weavelet.v1.ActH\x00\x12#\n\x05pause\x18\r \x01(\x0b\x32\x12.weavelet.v1.PauseH\x00\x12%\n\x06resume\x18\x0e \x01(\x0b\x32\x13.weavelet.v1.ResumeH\x00\x12!\n\x04stop\x18\x0f \x01(\x0b\x32\x11.weavelet.v1.StopH\x00\x12%\n\x06\x66reeze\x18\x10 \x01(\x0b\x32\x13.weavelet.v1.FreezeH\x00\x12)\n\x08unfreeze\x18\x11 \x01(\x0b\x32\x15.weavelet.v1.UnfreezeH\x00\x12%\n\x06notice\x18\x12 \x01(\x0b\x32\x13.weavelet.v1.NoticeH\x00\x12\'\n\x07settled\x18\x13 \x01(\x0b\x32\x14.weavelet.v1.SettledH\x00\x42\x06\n\x04\x62odyB\n\n\x08_at_stepB\x0b\n\t_deadline"\xca\x01\n\x0b\x43ontrolSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.weavelet.v1.ControlKind\x12\x0e\n\x06schema\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x0b\n\x03\x64oc\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x61nger\x18\x06 \x01(\x08\x12\x12\n\nidempotent\x18\x07 \x01(\x08\x12!\n\x05value\x18\x08 \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x13\n\x0bquarantined\x18\t \x01(\x08"\xe2\x01\n\x08Identity\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x0c\n\x04host\x18\x06 \x01(\t\x12\x11\n\x04rank\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nlocal_rank\x18\x08 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nworld_size\x18\t \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07version\x18\n \x01(\tB\x07\n\x05_rankB\r\n\x0b_local_rankB\r\n\x0b_world_size"c\n\x0cRegistration\x12\'\n\x08identity\x18\x01 \x01(\x0b\x32\x15.weavelet.v1.Identity\x12*\n\x08\x63ontrols\x18\x02 \x03(\x0b\x32\x18.weavelet.v1.ControlSpec"\x97\x01\n\tLifecycle\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.weavelet.v1.ReplicaState\x12\x11\n\x04step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_stepB\t\n\x07_reason"\xef\x02\n\tHeartbeat\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.weavelet.v1.ReplicaState\x12\x11\n\x04step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05polls\x18\x05 \x01(\x04\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\x0f\n\x07sampled\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x14\n\x07section\x18\t \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08received\x18\n \x01(\x04\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x32\n\x06vitals\x18\x0c \x03(\x0b\x32".weavelet.v1.Heartbeat.VitalsEntry\x12\x10\n\x08\x63laiming\x18\r \x01(\x08\x1a-\n\x0bVitalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_stepB\n\n\x08_section"q\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x07numbers\x18\x02 \x01(\x0b\x32\x14.weavelet.v1.NumbersH\x00\x12(\n\x06values\x18\x03 \x01(\x0b\x32\x16.weavelet.v1.ValueListH\x00\x42\x06\n\x04kind"\x18\n\x07Numbers\x12\r\n\x05items\x18\x01 \x03(\x01"\x83\x01\n\x0bReportBatch\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x03(\x03\x12\n\n\x02\x61t\x18\x05 \x03(\x01\x12$\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x13.weavelet.v1.Column"\xbc\x01\n\x08\x45xternal\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x31\n\x06\x64\x65tail\x18\x05 \x03(\x0b\x32!.weavelet.v1.External.DetailEntry\x1a\x41\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01*\xc7\x01\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_KIND_APPLIED\x10\x01\x12\x19\n\x15OUTCOME_KIND_REJECTED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x12\x18\n\x14OUTCOME_KIND_EXPIRED\x10\x04\x12\x18\n\x14OUTCOME_KIND_SKIPPED\x10\x05\x12\x18\n\x14OUTCOME_KIND_UNKNOWN\x10\x06*^\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROL_KIND_CONTROL\x10\x01\x12\x17\n\x13\x43ONTROL_KIND_ACTION\x10\x02*\xbe\x02\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_STATE_STARTING\x10\x01\x12\x19\n\x15REPLICA_STATE_RUNNING\x10\x02\x12\x18\n\x14REPLICA_STATE_PAUSED\x10\x03\x12\x1c\n\x18REPLICA_STATE_IN_SECTION\x10\x04\x12\x19\n\x15REPLICA_STATE_STALLED\x10\x05\x12\x19\n\x15REPLICA_STATE_STOPPED\x10\x06\x12\x18\n\x14REPLICA_STATE_EXITED\x10\x07\x12\x19\n\x15REPLICA_STATE_CRASHED\x10\x08\x12\x1a\n\x16REPLICA_STATE_CONFLICT\x10\t\x12\x19\n\x15REPLICA_STATE_UNKNOWN\x10\nb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0eweavelet.proto\x12\x0bweavelet.v1\"\xb5\x01\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12&\n\x04list\x18\x06 \x01(\x0b\x32\x16.weavelet.v1.ValueListH\x00\x12$\n\x03map\x18\x07 \x01(\x0b\x32\x15.weavelet.v1.ValueMapH\x00\x42\x06\n\x04kind\".\n\tValueList\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.weavelet.v1.Value\"}\n\x08ValueMap\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .weavelet.v1.ValueMap.ItemsEntry\x1a@\n\nItemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\"\xc7\x02\n\x08\x45nvelope\x12#\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x12.weavelet.v1.EntryH\x00\x12\x31\n\x0cregistration\x18\x02 \x01(\x0b\x32\x19.weavelet.v1.RegistrationH\x00\x12\'\n\x07outcome\x18\x03 \x01(\x0b\x32\x14.weavelet.v1.OutcomeH\x00\x12+\n\tlifecycle\x18\x04 \x01(\x0b\x32\x16.weavelet.v1.LifecycleH\x00\x12+\n\theartbeat\x18\x05 \x01(\x0b\x32\x16.weavelet.v1.HeartbeatH\x00\x12*\n\x06report\x18\x06 \x01(\x0b\x32\x18.weavelet.v1.ReportBatchH\x00\x12)\n\x08\x65xternal\x18\x07 \x01(\x0b\x32\x15.weavelet.v1.ExternalH\x00\x42\t\n\x07message\"X\n\x06\x43hange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x03old\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x1f\n\x03new\x18\x03 \x01(\x0b\x32\x12.weavelet.v1.Value\"\xc4\x02\n\x07Outcome\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12&\n\x04kind\x18\x05 \x01(\x0e\x32\x18.weavelet.v1.OutcomeKind\x12\x11\n\x04step\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12$\n\x07\x63hanges\x18\x07 \x03(\x0b\x32\x13.weavelet.v1.Change\x12\x13\n\x06reason\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\"\n\x06result\x18\t \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x16\n\ttraceback\x18\n \x01(\tH\x02\x88\x01\x01\x12\r\n\x05state\x18\x0b \x01(\t\x12\x0f\n\x07\x61\x64opted\x18\x0c \x01(\x08\x42\x07\n\x05_stepB\t\n\x07_reasonB\x0c\n\n_traceback\"\x07\n\x05\x42\x65gin\"\xf8\x01\n\x03Set\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.weavelet.v1.Set.ValuesEntry\x12,\n\x06\x65xpect\x18\x02 \x03(\x0b\x32\x1c.weavelet.v1.Set.ExpectEntry\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x1a\x41\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\x1a\x41\n\x0b\x45xpectEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\"\x8d\x01\n\x03\x41\x63t\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\targuments\x18\x02 \x03(\x0b\x32\x1f.weavelet.v1.Act.ArgumentsEntry\x1a\x44\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\"%\n\x05Pause\x12\x12\n\x05lease\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_lease\"\x08\n\x06Resume\"\x16\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x18\n\x06\x46reeze\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\n\n\x08Unfreeze\"\x8a\x01\n\x06Notice\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12/\n\x06\x64\x65tail\x18\x02 \x03(\x0b\x32\x1f.weavelet.v1.Notice.DetailEntry\x1a\x41\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01\"R\n\x07Settled\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08outcomes\x18\x03 \x03(\x0b\x32\x14.weavelet.v1.Outcome\"\x8d\x04\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12\x11\n\taddressed\x18\x04 \x03(\t\x12\x14\n\x07\x61t_step\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12#\n\x05\x62\x65gin\x18\n \x01(\x0b\x32\x12.weavelet.v1.BeginH\x00\x12\x1f\n\x03set\x18\x0b \x01(\x0b\x32\x10.weavelet.v1.SetH\x00\x12\x1f\n\x03\x61\x63t\x18\x0c \x01(\x0b\x32\x10.weavelet.v1.ActH\x00\x12#\n\x05pause\x18\r \x01(\x0b\x32\x12.weavelet.v1.PauseH\x00\x12%\n\x06resume\x18\x0e \x01(\x0b\x32\x13.weavelet.v1.ResumeH\x00\x12!\n\x04stop\x18\x0f \x01(\x0b\x32\x11.weavelet.v1.StopH\x00\x12%\n\x06\x66reeze\x18\x10 \x01(\x0b\x32\x13.weavelet.v1.FreezeH\x00\x12)\n\x08unfreeze\x18\x11 \x01(\x0b\x32\x15.weavelet.v1.UnfreezeH\x00\x12%\n\x06notice\x18\x12 \x01(\x0b\x32\x13.weavelet.v1.NoticeH\x00\x12\'\n\x07settled\x18\x13 \x01(\x0b\x32\x14.weavelet.v1.SettledH\x00\x42\x06\n\x04\x62odyB\n\n\x08_at_stepB\x0b\n\t_deadline\"\xca\x01\n\x0b\x43ontrolSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.weavelet.v1.ControlKind\x12\x0e\n\x06schema\x18\x03 \x01(\t\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x0b\n\x03\x64oc\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x61nger\x18\x06 \x01(\x08\x12\x12\n\nidempotent\x18\x07 \x01(\x08\x12!\n\x05value\x18\x08 \x01(\x0b\x32\x12.weavelet.v1.Value\x12\x13\n\x0bquarantined\x18\t \x01(\x08\"\xe2\x01\n\x08Identity\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x0c\n\x04host\x18\x06 \x01(\t\x12\x11\n\x04rank\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nlocal_rank\x18\x08 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nworld_size\x18\t \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07version\x18\n \x01(\tB\x07\n\x05_rankB\r\n\x0b_local_rankB\r\n\x0b_world_size\"c\n\x0cRegistration\x12\'\n\x08identity\x18\x01 \x01(\x0b\x32\x15.weavelet.v1.Identity\x12*\n\x08\x63ontrols\x18\x02 \x03(\x0b\x32\x18.weavelet.v1.ControlSpec\"\x97\x01\n\tLifecycle\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.weavelet.v1.ReplicaState\x12\x11\n\x04step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_stepB\t\n\x07_reason\"\xef\x02\n\tHeartbeat\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.weavelet.v1.ReplicaState\x12\x11\n\x04step\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05polls\x18\x05 \x01(\x04\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\x0f\n\x07sampled\x18\x07 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x08 \x01(\x04\x12\x14\n\x07section\x18\t \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08received\x18\n \x01(\x04\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x32\n\x06vitals\x18\x0c \x03(\x0b\x32\".weavelet.v1.Heartbeat.VitalsEntry\x12\x10\n\x08\x63laiming\x18\r \x01(\x08\x1a-\n\x0bVitalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_stepB\n\n\x08_section\"q\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x07numbers\x18\x02 \x01(\x0b\x32\x14.weavelet.v1.NumbersH\x00\x12(\n\x06values\x18\x03 \x01(\x0b\x32\x16.weavelet.v1.ValueListH\x00\x42\x06\n\x04kind\"\x18\n\x07Numbers\x12\r\n\x05items\x18\x01 \x03(\x01\"\x83\x01\n\x0bReportBatch\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x03(\x03\x12\n\n\x02\x61t\x18\x05 \x03(\x01\x12$\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x13.weavelet.v1.Column\"\xbc\x01\n\x08\x45xternal\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x31\n\x06\x64\x65tail\x18\x05 \x03(\x0b\x32!.weavelet.v1.External.DetailEntry\x1a\x41\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.weavelet.v1.Value:\x02\x38\x01*\xc7\x01\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_KIND_APPLIED\x10\x01\x12\x19\n\x15OUTCOME_KIND_REJECTED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x12\x18\n\x14OUTCOME_KIND_EXPIRED\x10\x04\x12\x18\n\x14OUTCOME_KIND_SKIPPED\x10\x05\x12\x18\n\x14OUTCOME_KIND_UNKNOWN\x10\x06*^\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROL_KIND_CONTROL\x10\x01\x12\x17\n\x13\x43ONTROL_KIND_ACTION\x10\x02*\xbe\x02\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_STATE_STARTING\x10\x01\x12\x19\n\x15REPLICA_STATE_RUNNING\x10\x02\x12\x18\n\x14REPLICA_STATE_PAUSED\x10\x03\x12\x1c\n\x18REPLICA_STATE_IN_SECTION\x10\x04\x12\x19\n\x15REPLICA_STATE_STALLED\x10\x05\x12\x19\n\x15REPLICA_STATE_STOPPED\x10\x06\x12\x18\n\x14REPLICA_STATE_EXITED\x10\x07\x12\x19\n\x15REPLICA_STATE_CRASHED\x10\x08\x12\x1a\n\x16REPLICA_STATE_CONFLICT\x10\t\x12\x19\n\x15REPLICA_STATE_UNKNOWN\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "weavelet_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weavelet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_VALUEMAP_ITEMSENTRY"]._loaded_options = None
-    _globals["_VALUEMAP_ITEMSENTRY"]._serialized_options = b"8\001"
-    _globals["_SET_VALUESENTRY"]._loaded_options = None
-    _globals["_SET_VALUESENTRY"]._serialized_options = b"8\001"
-    _globals["_SET_EXPECTENTRY"]._loaded_options = None
-    _globals["_SET_EXPECTENTRY"]._serialized_options = b"8\001"
-    _globals["_ACT_ARGUMENTSENTRY"]._loaded_options = None
-    _globals["_ACT_ARGUMENTSENTRY"]._serialized_options = b"8\001"
-    _globals["_NOTICE_DETAILENTRY"]._loaded_options = None
-    _globals["_NOTICE_DETAILENTRY"]._serialized_options = b"8\001"
-    _globals["_HEARTBEAT_VITALSENTRY"]._loaded_options = None
-    _globals["_HEARTBEAT_VITALSENTRY"]._serialized_options = b"8\001"
-    _globals["_EXTERNAL_DETAILENTRY"]._loaded_options = None
-    _globals["_EXTERNAL_DETAILENTRY"]._serialized_options = b"8\001"
-    _globals["_OUTCOMEKIND"]._serialized_start = 3931
-    _globals["_OUTCOMEKIND"]._serialized_end = 4130
-    _globals["_CONTROLKIND"]._serialized_start = 4132
-    _globals["_CONTROLKIND"]._serialized_end = 4226
-    _globals["_REPLICASTATE"]._serialized_start = 4229
-    _globals["_REPLICASTATE"]._serialized_end = 4547
-    _globals["_VALUE"]._serialized_start = 32
-    _globals["_VALUE"]._serialized_end = 213
-    _globals["_VALUELIST"]._serialized_start = 215
-    _globals["_VALUELIST"]._serialized_end = 261
-    _globals["_VALUEMAP"]._serialized_start = 263
-    _globals["_VALUEMAP"]._serialized_end = 388
-    _globals["_VALUEMAP_ITEMSENTRY"]._serialized_start = 324
-    _globals["_VALUEMAP_ITEMSENTRY"]._serialized_end = 388
-    _globals["_ENVELOPE"]._serialized_start = 391
-    _globals["_ENVELOPE"]._serialized_end = 718
-    _globals["_CHANGE"]._serialized_start = 720
-    _globals["_CHANGE"]._serialized_end = 808
-    _globals["_OUTCOME"]._serialized_start = 811
-    _globals["_OUTCOME"]._serialized_end = 1135
-    _globals["_BEGIN"]._serialized_start = 1137
-    _globals["_BEGIN"]._serialized_end = 1144
-    _globals["_SET"]._serialized_start = 1147
-    _globals["_SET"]._serialized_end = 1395
-    _globals["_SET_VALUESENTRY"]._serialized_start = 1263
-    _globals["_SET_VALUESENTRY"]._serialized_end = 1328
-    _globals["_SET_EXPECTENTRY"]._serialized_start = 1330
-    _globals["_SET_EXPECTENTRY"]._serialized_end = 1395
-    _globals["_ACT"]._serialized_start = 1398
-    _globals["_ACT"]._serialized_end = 1539
-    _globals["_ACT_ARGUMENTSENTRY"]._serialized_start = 1471
-    _globals["_ACT_ARGUMENTSENTRY"]._serialized_end = 1539
-    _globals["_PAUSE"]._serialized_start = 1541
-    _globals["_PAUSE"]._serialized_end = 1578
-    _globals["_RESUME"]._serialized_start = 1580
-    _globals["_RESUME"]._serialized_end = 1588
-    _globals["_STOP"]._serialized_start = 1590
-    _globals["_STOP"]._serialized_end = 1612
-    _globals["_FREEZE"]._serialized_start = 1614
-    _globals["_FREEZE"]._serialized_end = 1638
-    _globals["_UNFREEZE"]._serialized_start = 1640
-    _globals["_UNFREEZE"]._serialized_end = 1650
-    _globals["_NOTICE"]._serialized_start = 1653
-    _globals["_NOTICE"]._serialized_end = 1791
-    _globals["_NOTICE_DETAILENTRY"]._serialized_start = 1726
-    _globals["_NOTICE_DETAILENTRY"]._serialized_end = 1791
-    _globals["_SETTLED"]._serialized_start = 1793
-    _globals["_SETTLED"]._serialized_end = 1875
-    _globals["_ENTRY"]._serialized_start = 1878
-    _globals["_ENTRY"]._serialized_end = 2403
-    _globals["_CONTROLSPEC"]._serialized_start = 2406
-    _globals["_CONTROLSPEC"]._serialized_end = 2608
-    _globals["_IDENTITY"]._serialized_start = 2611
-    _globals["_IDENTITY"]._serialized_end = 2837
-    _globals["_REGISTRATION"]._serialized_start = 2839
-    _globals["_REGISTRATION"]._serialized_end = 2938
-    _globals["_LIFECYCLE"]._serialized_start = 2941
-    _globals["_LIFECYCLE"]._serialized_end = 3092
-    _globals["_HEARTBEAT"]._serialized_start = 3095
-    _globals["_HEARTBEAT"]._serialized_end = 3462
-    _globals["_HEARTBEAT_VITALSENTRY"]._serialized_start = 3396
-    _globals["_HEARTBEAT_VITALSENTRY"]._serialized_end = 3441
-    _globals["_COLUMN"]._serialized_start = 3464
-    _globals["_COLUMN"]._serialized_end = 3577
-    _globals["_NUMBERS"]._serialized_start = 3579
-    _globals["_NUMBERS"]._serialized_end = 3603
-    _globals["_REPORTBATCH"]._serialized_start = 3606
-    _globals["_REPORTBATCH"]._serialized_end = 3737
-    _globals["_EXTERNAL"]._serialized_start = 3740
-    _globals["_EXTERNAL"]._serialized_end = 3928
-    _globals["_EXTERNAL_DETAILENTRY"]._serialized_start = 1726
-    _globals["_EXTERNAL_DETAILENTRY"]._serialized_end = 1791
+  DESCRIPTOR._loaded_options = None
+  _globals['_VALUEMAP_ITEMSENTRY']._loaded_options = None
+  _globals['_VALUEMAP_ITEMSENTRY']._serialized_options = b'8\001'
+  _globals['_SET_VALUESENTRY']._loaded_options = None
+  _globals['_SET_VALUESENTRY']._serialized_options = b'8\001'
+  _globals['_SET_EXPECTENTRY']._loaded_options = None
+  _globals['_SET_EXPECTENTRY']._serialized_options = b'8\001'
+  _globals['_ACT_ARGUMENTSENTRY']._loaded_options = None
+  _globals['_ACT_ARGUMENTSENTRY']._serialized_options = b'8\001'
+  _globals['_NOTICE_DETAILENTRY']._loaded_options = None
+  _globals['_NOTICE_DETAILENTRY']._serialized_options = b'8\001'
+  _globals['_HEARTBEAT_VITALSENTRY']._loaded_options = None
+  _globals['_HEARTBEAT_VITALSENTRY']._serialized_options = b'8\001'
+  _globals['_EXTERNAL_DETAILENTRY']._loaded_options = None
+  _globals['_EXTERNAL_DETAILENTRY']._serialized_options = b'8\001'
+  _globals['_OUTCOMEKIND']._serialized_start=3931
+  _globals['_OUTCOMEKIND']._serialized_end=4130
+  _globals['_CONTROLKIND']._serialized_start=4132
+  _globals['_CONTROLKIND']._serialized_end=4226
+  _globals['_REPLICASTATE']._serialized_start=4229
+  _globals['_REPLICASTATE']._serialized_end=4547
+  _globals['_VALUE']._serialized_start=32
+  _globals['_VALUE']._serialized_end=213
+  _globals['_VALUELIST']._serialized_start=215
+  _globals['_VALUELIST']._serialized_end=261
+  _globals['_VALUEMAP']._serialized_start=263
+  _globals['_VALUEMAP']._serialized_end=388
+  _globals['_VALUEMAP_ITEMSENTRY']._serialized_start=324
+  _globals['_VALUEMAP_ITEMSENTRY']._serialized_end=388
+  _globals['_ENVELOPE']._serialized_start=391
+  _globals['_ENVELOPE']._serialized_end=718
+  _globals['_CHANGE']._serialized_start=720
+  _globals['_CHANGE']._serialized_end=808
+  _globals['_OUTCOME']._serialized_start=811
+  _globals['_OUTCOME']._serialized_end=1135
+  _globals['_BEGIN']._serialized_start=1137
+  _globals['_BEGIN']._serialized_end=1144
+  _globals['_SET']._serialized_start=1147
+  _globals['_SET']._serialized_end=1395
+  _globals['_SET_VALUESENTRY']._serialized_start=1263
+  _globals['_SET_VALUESENTRY']._serialized_end=1328
+  _globals['_SET_EXPECTENTRY']._serialized_start=1330
+  _globals['_SET_EXPECTENTRY']._serialized_end=1395
+  _globals['_ACT']._serialized_start=1398
+  _globals['_ACT']._serialized_end=1539
+  _globals['_ACT_ARGUMENTSENTRY']._serialized_start=1471
+  _globals['_ACT_ARGUMENTSENTRY']._serialized_end=1539
+  _globals['_PAUSE']._serialized_start=1541
+  _globals['_PAUSE']._serialized_end=1578
+  _globals['_RESUME']._serialized_start=1580
+  _globals['_RESUME']._serialized_end=1588
+  _globals['_STOP']._serialized_start=1590
+  _globals['_STOP']._serialized_end=1612
+  _globals['_FREEZE']._serialized_start=1614
+  _globals['_FREEZE']._serialized_end=1638
+  _globals['_UNFREEZE']._serialized_start=1640
+  _globals['_UNFREEZE']._serialized_end=1650
+  _globals['_NOTICE']._serialized_start=1653
+  _globals['_NOTICE']._serialized_end=1791
+  _globals['_NOTICE_DETAILENTRY']._serialized_start=1726
+  _globals['_NOTICE_DETAILENTRY']._serialized_end=1791
+  _globals['_SETTLED']._serialized_start=1793
+  _globals['_SETTLED']._serialized_end=1875
+  _globals['_ENTRY']._serialized_start=1878
+  _globals['_ENTRY']._serialized_end=2403
+  _globals['_CONTROLSPEC']._serialized_start=2406
+  _globals['_CONTROLSPEC']._serialized_end=2608
+  _globals['_IDENTITY']._serialized_start=2611
+  _globals['_IDENTITY']._serialized_end=2837
+  _globals['_REGISTRATION']._serialized_start=2839
+  _globals['_REGISTRATION']._serialized_end=2938
+  _globals['_LIFECYCLE']._serialized_start=2941
+  _globals['_LIFECYCLE']._serialized_end=3092
+  _globals['_HEARTBEAT']._serialized_start=3095
+  _globals['_HEARTBEAT']._serialized_end=3462
+  _globals['_HEARTBEAT_VITALSENTRY']._serialized_start=3396
+  _globals['_HEARTBEAT_VITALSENTRY']._serialized_end=3441
+  _globals['_COLUMN']._serialized_start=3464
+  _globals['_COLUMN']._serialized_end=3577
+  _globals['_NUMBERS']._serialized_start=3579
+  _globals['_NUMBERS']._serialized_end=3603
+  _globals['_REPORTBATCH']._serialized_start=3606
+  _globals['_REPORTBATCH']._serialized_end=3737
+  _globals['_EXTERNAL']._serialized_start=3740
+  _globals['_EXTERNAL']._serialized_end=3928
+  _globals['_EXTERNAL_DETAILENTRY']._serialized_start=1726
+  _globals['_EXTERNAL_DETAILENTRY']._serialized_end=1791
 # @@protoc_insertion_point(module_scope)
