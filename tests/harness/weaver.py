@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from weavelet.exceptions import MalformedError
 from weavelet.messages import (
     Change,
     ControlSpec,
@@ -171,7 +172,10 @@ class FakeReplica:
             subjects.CONTROL, subjects.control(self.run, self.job), 0, epoch=epoch
         )
         async for stored in log:
-            entry = envelope.decode(stored.data)
+            try:
+                entry = envelope.decode(stored.data)
+            except MalformedError:
+                continue
             self.seen.append(entry)
             if self.mute or self.name not in entry.addressed:
                 continue

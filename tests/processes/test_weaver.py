@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from harness.nats import asynchronous, running_bus, running_nats
 from harness.weaver import FakeReplica, living, serving, talking
 from weavelet.exceptions import CommandError
 from weavelet.settings import read_endpoint
+from weavelet.weaver import clients, scribe
 from weavelet.weaver.home import AlreadyUpError, running
 from weavelet.weaver.service import Options, Service
 from weavelet.wire.bus import Server
@@ -221,6 +223,19 @@ async def test_a_message_beyond_64_kib_closes_only_its_own_connection(tmp_path):
 
 
 @asynchronous
+async def test_a_client_that_does_not_read_is_cut_off(tmp_path, monkeypatch):
+    """It costs bounded memory, and the others are served all the while."""
+    monkeypatch.setattr(clients, "MAX_WAITING_BYTES", 1024 * 1024)
+    async with (
+        stage(tmp_path) as (service, _, talk),
+        talking(service.endpoint) as deaf,
+    ):
+        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+            await ask_without_end(deaf)
+        assert (await talk.command("update_config", **SET))["state"] == "applied"
+
+
+@asynchronous
 async def test_malformed_envelopes_are_counted_and_skipped(tmp_path):
     """What follows them is read."""
     async with (
@@ -228,13 +243,13 @@ async def test_malformed_envelopes_are_counted_and_skipped(tmp_path):
         bus_of(service.endpoint) as bus,
         talking(service.endpoint) as talk,
     ):
-        replica = FakeReplica(bus)
         for subject in ("weavelet.train.j1.outcome.rank-0", "weavelet.train.j1.control"):
             await bus.append(subject, b"\xff\xff\xff", message_id=subject)
         await bus.publish("weavelet.train.j1.heartbeat.rank-0", b"\xff\xff")
-        await replica.register()
-        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
-        assert await health(service.endpoint) == (200, 3)
+        async with living(bus):
+            await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+            assert await health(service.endpoint) == (200, 3)
+            assert (await talk.command("update_config", **SET))["state"] == "applied"
 
 
 @asynchronous
@@ -399,6 +414,41 @@ async def test_health_tells_of_a_lost_nats_server(tmp_path):
         await eventually(service.endpoint, 200)
 
 
+@asynchronous
+async def test_a_wiped_store_is_begun_afresh(tmp_path):
+    """What was in it is gone from sight; replicas that announce themselves again are shown."""
+    async with serving(tmp_path) as service, talking(service.endpoint) as talk:
+        async with bus_of(service.endpoint) as bus:
+            await FakeReplica(bus).register()
+            await talk.rows(lambda rows: "rank-0" in rows)
+        shutil.rmtree(tmp_path / "nats" / "store")
+        os.kill(service.nats.process.pid, signal.SIGKILL)
+        await talk.until(lambda message: message.get("jobs") == [] and "version" in message)
+        async with bus_of(service.endpoint) as bus, living(bus, "rank-1"):
+            await talk.rows(lambda rows: list(rows) == ["rank-1"])
+            assert (await talk.command("update_config", **SET))["state"] == "applied"
+
+
+@asynchronous
+async def test_commands_are_refused_while_the_nats_server_is_away(tmp_path, monkeypatch):
+    """Clearly, and in good time; later ones go through."""
+    monkeypatch.setattr(scribe, "APPEND_SECONDS", 0.5)
+    async with stage(tmp_path) as (service, _, talk):
+        server = service.nats.process.pid
+        os.kill(server, signal.SIGSTOP)
+        answer = await talk.command("update_config", **SET)
+        assert (answer["type"], answer["code"]) == ("error", "unavailable")
+        os.kill(server, signal.SIGCONT)
+        await eventually(service.endpoint, 200)
+        monkeypatch.setattr(scribe, "APPEND_SECONDS", 5.0)
+        assert (await talk.command("update_config", **SET))["state"] == "applied"
+
+
+async def ask_without_end(talk):
+    while True:
+        await talk.send("read_log", run="x" * 60_000)  # the answer repeats the name
+
+
 async def health(endpoint):
     async with (
         aiohttp.ClientSession() as session,
@@ -409,7 +459,8 @@ async def health(endpoint):
 
 async def eventually(endpoint, wanted):
     async def look():
-        while (await health(endpoint))[0] != wanted:
-            await asyncio.sleep(0.05)
+        status = 0
+        while status != wanted:
+            status, _ = await health(endpoint)
 
     await asyncio.wait_for(look(), 30)

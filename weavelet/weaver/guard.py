@@ -133,8 +133,6 @@ def cookie_name(request: web.Request) -> str:
 
 
 def _split(netloc: str) -> tuple[str, int | None]:
-    if "@" in netloc:
-        return "", None
     try:
         parts = urlsplit(f"//{netloc}")
         port = parts.port

@@ -106,12 +106,16 @@ class Life:
 
 
 class JobLog:
-    """The folded control log of one job. `last` is the sequence of the last entry read."""
+    """The folded control log of one job.
+
+    `last` is the sequence of the last entry read, `begun` whether there was a Begin.
+    """
 
     def __init__(self, run: str, job: str) -> None:
         self.run = run
         self.job = job
         self.last = 0
+        self.begun = False
         self.frozen_by: str | None = None
         self.lives: dict[str, Life] = {}
         self._open: dict[str, Life] = {}
@@ -124,6 +128,7 @@ class JobLog:
             return self._settle(entry.body, at)
         if entry.id in self.lives:
             return None
+        self.begun = self.begun or isinstance(entry.body, Begin)
         if isinstance(entry.body, (Freeze, Unfreeze)):
             self.frozen_by = entry.author if isinstance(entry.body, Freeze) else None
         life = Life(self.run, self.job, entry, sequence, time, at)

@@ -126,7 +126,7 @@ class Scribe:
 
     async def _begin(self, job: Job) -> None:
         found = self._ingest.log(job.run, job.name)
-        if found.last:
+        if found.begun:
             return
         entry = Entry(id=f"begin-{secrets.token_hex(8)}", author=AUTHOR, body=Begin())
         try:

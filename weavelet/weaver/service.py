@@ -161,7 +161,8 @@ class Service:
         scribe = Scribe(bus, ingest)
         guard = Guard(kept.token, kept.viewer_token, options.allow_hosts, PUBLIC)
         api = Api(ingest, scribe, guard, server=name)
-        self._run(together(ingest.run(), scribe.run(), api.run()))
+        streams = _keep_streams(bus, options.replicas)
+        self._run(together(streams, ingest.run(), scribe.run(), api.run()))
         reading: asyncio.Future[object] = asyncio.ensure_future(ingest.ready.wait())
         failing: asyncio.Future[object] = asyncio.ensure_future(self.wait())
         try:
@@ -224,6 +225,20 @@ async def serve(options: Options, *, started: Callable[[Endpoint], None]) -> Non
         await service.stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _keep_streams(bus: Bus, replicas: int) -> None:
+    # A server that comes back may have lost its store.
+    while True:
+        generation = bus.generation
+        try:
+            await bus.wait_connected()
+            await bus.create_streams(replicas=replicas)
+        except BusError as error:
+            log.warning("cannot look after the streams: %s; trying again", error)
+            await asyncio.sleep(1.0)
+        else:
+            await bus.wait_change(generation)
 
 
 def _check_exposure(options: Options) -> None:

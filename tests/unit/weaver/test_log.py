@@ -25,12 +25,12 @@ def log():
     return log
 
 
-def due(log, fleet, now=0.0):
+def due(log, fleet, now=1.0):
     return [settled for _, settled in log.due(fleet, now)]
 
 
-def settle(log, settled, sequence=90):
-    return log.read(settled_entry(settled), sequence, 1001.0, 1.0)
+def settle(log, settled, sequence=90, at=0.0):
+    return log.read(settled_entry(settled, log.last), sequence, 1001.0, at)
 
 
 def kinds(settled):
@@ -135,6 +135,14 @@ def test_the_first_definite_outcome_of_a_replica_holds(log):
     assert life.outcomes["rank-0"].kind == "applied"
 
 
+def test_what_was_settled_outlasts_an_unknown(log, fleet):
+    """Whoever settled it has heard more than the replica's next life, which does not know."""
+    life = log.read(set_entry(), 2, 1000.0, 0.0)
+    settle(log, Settled("e1", 2, (outcome("e1"),)))
+    log.decided(outcome("e1", "unknown", incarnation="b"))
+    assert (life.state, due(log, fleet)) == ("applied", [])
+
+
 def test_two_weavers_agree(fleet):
     """One that knows less accepts what the other settled; the same Settled has the same id."""
     logs = [JobLog("train", "j1"), JobLog("train", "j1")]
@@ -151,7 +159,19 @@ def test_two_weavers_agree(fleet):
         settle(log, partial, 91)
     assert due(logs[1], fleet, 16.0) == []
     (again,) = due(logs[0], fleet, 16.0)
-    assert settled_entry(again).id == settled_entry(full).id
+    assert settled_entry(again, 91).id == settled_entry(full, 91).id
+
+
+def test_late_outcomes_are_gathered(log, fleet):
+    """A crowd of them makes one amended Settled, not one each."""
+    log.read(set_entry(), 2, 1000.0, 0.0)
+    log.decided(outcome("e1"))
+    settle(log, due(log, fleet)[0], at=1.0)
+    for late in ("rank-8", "rank-9"):
+        log.decided(outcome("e1", replica=late))
+        assert due(log, fleet, 1.2) == []
+    (amended,) = due(log, fleet, 1.5)
+    assert kinds(amended) == {"rank-0": "applied", "rank-8": "applied", "rank-9": "applied"}
 
 
 def test_outcomes_may_be_read_before_their_entry(log, fleet):

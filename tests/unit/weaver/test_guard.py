@@ -1,0 +1,227 @@
+"""The attacks of a hostile page, as bytes on a real socket; and what must pass all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from harness.nats import asynchronous
+from weavelet.weaver.api import PUBLIC, Api
+from weavelet.weaver.guard import Guard
+from weavelet.weaver.ingest import Ingest
+from weavelet.weaver.scribe import Scribe
+from weavelet.wire.bus import Bus
+
+OPERATOR, VIEWER = "operator-token", "viewer-token"
+OWN = "localhost:8080"
+ORIGIN = f"Origin: http://{OWN}"
+BEARER = f"Authorization: Bearer {OPERATOR}"
+COOKIE = f"Cookie: weavelet-8080={OPERATOR}"
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@asynccontextmanager
+async def server(static, **options):
+    bus = Bus(lambda: None, name="test")
+    ingest = Ingest(bus)
+    guard = Guard(OPERATOR, VIEWER, public=PUBLIC, **options)
+    api = Api(ingest, Scribe(bus, ingest), guard, server="test", static=static)
+    runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield site._server.sockets[0].getsockname()[1]
+    finally:
+        await runner.cleanup()
+
+
+async def send(port, line, *headers, body="", host=OWN):
+    """Send a request as bytes; returns the status and the head of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = [line if "HTTP/" in line else f"{line} HTTP/1.1", *headers]
+    if host is not None:
+        lines.insert(1, f"Host: {host}")
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    writer.write("\r\n".join([*lines, "", body]).encode())
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode()
+    writer.close()
+    await writer.wait_closed()
+    return int(head.split()[1]), head
+
+
+ATTACKS = {
+    "a name rebound to this host": (421, ("GET /", BEARER), "evil.example:8080"),
+    "a name that begins like this host's": (421, ("GET /", BEARER), "localhost.evil.example"),
+    "a name behind a user": (421, ("GET /", BEARER), "localhost:8080@evil.example"),
+    "a name with a path": (421, ("GET /", BEARER), "evil.example/localhost"),
+    "a rebound name, upgrade": (421, ("GET /ws", *UPGRADE, COOKIE), "evil.example"),
+    "no name": (421, ("GET / HTTP/1.0",), None),
+    "an upgrade from another origin": (
+        403,
+        ("GET /ws", *UPGRADE, COOKIE, "Origin: http://evil.example"),
+        OWN,
+    ),
+    "an upgrade from another origin, with the token": (
+        403,
+        ("GET /ws", *UPGRADE, BEARER, "Origin: http://evil.example"),
+        OWN,
+    ),
+    "an upgrade from a sandboxed frame": (403, ("GET /ws", *UPGRADE, COOKIE, "Origin: null"), OWN),
+    "an upgrade from another local port": (
+        403,
+        ("GET /ws", *UPGRADE, COOKIE, "Origin: http://localhost:9999"),
+        OWN,
+    ),
+    "an origin behind a user": (
+        403,
+        ("GET /ws", *UPGRADE, COOKIE, f"Origin: http://{OWN}@evil.example"),
+        OWN,
+    ),
+    "an upgrade with the cookie and no origin": (403, ("GET /ws", *UPGRADE, COOKIE), OWN),
+    "an upgrade without a token": (401, ("GET /ws", *UPGRADE, ORIGIN), OWN),
+    "an upgrade with a wrong token": (
+        401,
+        ("GET /ws", *UPGRADE, "Authorization: Bearer x"),
+        OWN,
+    ),
+    "an upgrade with the token in the address": (401, (f"GET /ws?token={OPERATOR}", *UPGRADE), OWN),
+    "a log-in from another origin": (
+        403,
+        ("POST /session", "Origin: https://evil.example"),
+        OWN,
+    ),
+    "a log-in from another site": (403, ("POST /session", "Sec-Fetch-Site: cross-site"), OWN),
+    "the page in a frame of another site": (
+        403,
+        (
+            "GET /",
+            "Sec-Fetch-Site: cross-site",
+            "Sec-Fetch-Mode: navigate",
+            "Sec-Fetch-Dest: iframe",
+        ),
+        OWN,
+    ),
+    "a script of another port": (403, ("GET /healthz", "Sec-Fetch-Site: same-site"), OWN),
+    "a path that does not exist": (401, ("GET /nothing",), OWN),
+    "a method that is not public": (401, ("DELETE /session", ORIGIN), OWN),
+    "a path out of the page's folder": (401, ("GET /assets/..%2f..%2fapi.py",), OWN),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused(attack, tmp_path):
+    """Whatever a browser can be made to send from elsewhere."""
+    status, (line, *headers), host = ATTACKS[attack]
+
+    @asynchronous
+    async def run():
+        async with server(tmp_path) as port:
+            assert (await send(port, line, *headers, host=host))[0] == status
+
+    run()
+
+
+@asynchronous
+async def test_two_names_are_refused(tmp_path):
+    """Which of them another server would believe does not matter."""
+    async with server(tmp_path) as port:
+        assert (await send(port, "GET /", "Host: evil.example", BEARER))[0] in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:9000"])
+def test_local_names_pass_at_any_port(host, tmp_path):
+    """An ssh tunnel ends at a port of its own."""
+
+    @asynchronous
+    async def run():
+        async with server(tmp_path) as port:
+            assert (await send(port, "GET /", host=host))[0] == 200
+            own = ("GET /ws", *UPGRADE, BEARER, f"Origin: http://{host}")
+            assert (await send(port, *own, host=host))[0] == 101
+
+    run()
+
+
+@asynchronous
+async def test_tokens_open_the_socket(tmp_path):
+    """Operator's and viewer's, without an Origin, as programs send them."""
+    async with server(tmp_path) as port:
+        for token in (OPERATOR, VIEWER):
+            bearer = f"Authorization: Bearer {token}"
+            assert (await send(port, "GET /ws", *UPGRADE, bearer))[0] == 101
+
+
+@asynchronous
+async def test_the_page_exchanges_its_token_for_a_cookie(tmp_path):
+    """Scripts cannot read it, other sites do not send it, and it opens the socket."""
+    async with server(tmp_path) as port:
+        status, head = await send(port, "POST /session", ORIGIN, body=f'{{"token": "{OPERATOR}"}}')
+        assert status == 204
+        cookie = next(line for line in head.split("\r\n") if line.startswith("Set-Cookie"))
+        assert f"weavelet-8080={OPERATOR}" in cookie
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert (await send(port, "GET /ws", *UPGRADE, COOKIE, ORIGIN))[0] == 101
+        for body, wanted in (('{"token": "x"}', 401), ("{", 400), ('{"token": 1}', 400)):
+            assert (await send(port, "POST /session", ORIGIN, body=body))[0] == wanted
+
+
+@asynchronous
+async def test_a_followed_link_reaches_the_page(tmp_path):
+    """From a terminal in another page, for one; the page itself holds nothing secret."""
+    followed = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
+    async with server(tmp_path) as port:
+        assert (await send(port, "GET /", *followed, "Sec-Fetch-Dest: document"))[0] == 200
+
+
+@asynchronous
+async def test_added_hosts_pass(tmp_path):
+    """For a proxy, which may send its own name or this host's."""
+    async with server(tmp_path, allow_hosts=("gpu.example", "other.example:444")) as port:
+        for host, origin, wanted in (
+            ("gpu.example", "https://gpu.example", 101),
+            ("localhost:8080", "https://gpu.example", 101),
+            ("other.example:444", "https://other.example:444", 101),
+            ("other.example", "https://other.example", 421),
+            ("localhost:8080", "https://more.gpu.example", 403),
+        ):
+            upgrade = ("GET /ws", *UPGRADE, BEARER, f"Origin: {origin}")
+            assert (await send(port, *upgrade, host=host))[0] == wanted, (host, origin)
+
+
+@asynchronous
+async def test_every_answer_is_fenced_in(tmp_path):
+    """Refusals, upgrades and pages alike."""
+    async with server(tmp_path) as port:
+        for request in (("GET /",), ("GET /ws",), ("GET /ws", *UPGRADE, BEARER), ("GET /x",)):
+            _, head = await send(port, *request)
+            assert "Content-Security-Policy: default-src 'self'" in head
+            assert "X-Content-Type-Options: nosniff" in head
+
+
+@asynchronous
+async def test_health_needs_no_token_and_tells_no_secret(tmp_path):
+    """503 without a NATS server."""
+    async with server(tmp_path) as port:
+        assert (await send(port, "GET /healthz"))[0] == 503
+
+
+@asynchronous
+async def test_the_page_is_served_where_there_is_one(tmp_path):
+    """Its assets need no token either: they are read before the log-in."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "assets" / "page.js").write_text("1")
+    async with server(tmp_path) as port:
+        for path in ("/", "/assets/page.js"):
+            assert (await send(port, f"GET {path}"))[0] == 200
