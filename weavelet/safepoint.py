@@ -148,6 +148,7 @@ class SafePoint:
 
     def _take(self) -> None:
         self._inbox += self._channel.receive()
+        self._run_due()
         while self._inbox:
             message = self._inbox.pop(0)
             if isinstance(message, Deliver):
@@ -156,7 +157,6 @@ class SafePoint:
                 self._adopt(message)
             elif isinstance(message, Refused):
                 self._refuse(message)
-        self._run_due()
 
     def _deliver(self, message: Deliver) -> None:
         if self._is_known(message.position):
@@ -175,17 +175,13 @@ class SafePoint:
         """Whether an earlier sidecar brought this entry already. Positions hold per store epoch."""
         mine = self.position
         return (
-            mine is not None
-            and mine.epoch == position.epoch
-            and mine.sequence >= position.sequence
+            mine is not None and mine.epoch == position.epoch and mine.sequence >= position.sequence
         )
 
     def _run_due(self) -> None:
-        if not self._scheduled:
-            return
-        due = [message for message in self._scheduled if _is_due(message, self._step)]
-        self._scheduled = [message for message in self._scheduled if message not in due]
-        for message in due:
+        for message in [each for each in self._scheduled if _is_due(each, self._step)]:
+            # One by one, since an interruption in one leaves the others to the next poll.
+            self._scheduled.remove(message)
             at_step = message.entry.at_step
             if at_step is not None and at_step < self._step and not _is_late(message):
                 reason = f"step {at_step} was never polled: the next poll was at step {self._step}"
@@ -209,8 +205,7 @@ class SafePoint:
             verdict = self._verdict(entry)
         except BaseException as error:
             # KeyboardInterrupt and SystemExit go on up, but the operator is still told.
-            reason = f"interrupted by {type(error).__name__}"
-            self._answer(message, Verdict("failed", reason=reason))
+            self._answer(message, _interrupted(error))
             raise
         self._answer(message, verdict)
 
@@ -280,15 +275,23 @@ class SafePoint:
             return
         specs = self._registry.specs()
         known = {spec.name for spec in specs if spec.kind == "control"}
-        missing = sorted(message.values.keys() - known)
         values = {name: value for name, value in message.values.items() if name in known}
-        verdict = self._registry.apply(values)
+        try:
+            verdict = self._registry.apply(values)
+        except BaseException as error:
+            self._answer_adopted(message, _interrupted(error))
+            raise
         self._changes += verdict.changes
-        if missing:
+        if missing := ", ".join(sorted(message.values.keys() - known)):
             _log.warning(
-                "the log of this job sets %s, which this replica has not registered",
-                ", ".join(missing),
+                "the log of this job sets %s, which this replica has not registered", missing
             )
+            reason = f"not registered here, so left out: {missing}"
+            reason = f"{verdict.reason}; {reason}" if verdict.reason else reason
+            verdict = msgspec.structs.replace(verdict, reason=reason)
+        self._answer_adopted(message, verdict)
+
+    def _answer_adopted(self, message: Adopt, verdict: Verdict) -> None:
         for identifier, sequence in message.entries:
             last = (identifier, sequence) == message.entries[-1]
             self._send(
@@ -299,6 +302,7 @@ class SafePoint:
                     adopted=True,
                 )
             )
+        self._announce_changes()
 
     def _refuse(self, message: Refused) -> None:
         if self.refused != message.reason:
@@ -333,7 +337,7 @@ class SafePoint:
             frame = encode(Decided(outcome))
         except MalformedError as error:
             short = f"{outcome.reason or 'done'} (values or result not sent: {error.reason})"
-            frame = encode(Decided(_without_payload(outcome, short[:1000])))
+            frame = encode(Decided(_without_payload(outcome, _sendable(short[:1000]))))
         self._channel.decide(outcome.sequence, frame)
 
 
@@ -344,6 +348,15 @@ def _is_late(message: Deliver) -> bool:
 def _is_due(message: Deliver, step: int) -> bool:
     at_step = message.entry.at_step
     return at_step is None or at_step <= step or _is_late(message)
+
+
+def _interrupted(error: BaseException) -> Verdict:
+    return Verdict("failed", reason=f"interrupted by {type(error).__name__}")
+
+
+def _sendable(text: str) -> str:
+    """Without halves of characters, which names of files may hold and no message can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _without_payload(outcome: Outcome, reason: str) -> Outcome:

@@ -175,7 +175,7 @@ def test_a_body_over_the_cap_is_skipped_without_keeping_it(cuts):
 )
 def test_what_cannot_be_encoded_is_refused_at_its_sender(value):
     """A value that msgpack cannot hold raises MalformedError with a reason."""
-    with pytest.raises(MalformedError, match="malformed frame: .+"):
+    with pytest.raises(MalformedError, match=r"malformed frame: .+"):
         encode(Reports(0, (Sample(0, 0.0, {"value": value}),)))
 
 
