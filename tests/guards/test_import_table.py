@@ -60,7 +60,6 @@ TABLE = {
     "integrations.lightning": Rule({"weavelet", "torch", "lightning", *ADAPTERS}),
     "integrations.accelerate": Rule({"weavelet", "torch", "accelerate", *ADAPTERS}),
     "integrations.transformers": Rule({"weavelet", "torch", "transformers", *ADAPTERS}),
-    "integrations.demo": Rule({"weavelet", "torch", "sklearn", *ADAPTERS}),
     "integrations.demo": Rule({"weavelet", "torch", "sklearn"}),
     "integrations.auto": Rule({"weavelet", "torch", *ADAPTERS}),
     "examples": Rule({*PUBLIC, *FRAMEWORKS}),
