@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from weavelet.channel.page import Page
-from weavelet.safepoint import End
 from weavelet.messages import Change, Sample, Scalar
+from weavelet.safepoint import End
 
 Poll = Callable[..., tuple[Change, ...]]
 Report = Callable[..., None]
@@ -101,19 +101,28 @@ def plain(metrics: dict[str, Any]) -> dict[str, Scalar]:
     """
     result: dict[str, Scalar] = {}
     for name, value in metrics.items():
-        item = getattr(value, "item", None)
         try:
-            scalar = value if item is None else item()
-        except (RuntimeError, ValueError, TypeError):
+            scalar = _scalar(value)
+        except Exception:  # code of other libraries: whatever it raises, training goes on
             scalar = None
-        if type(scalar) in _SCALARS:
-            result[name] = scalar
-        elif isinstance(scalar, (bool, str, int, float)):
-            kind = next(k for k in (bool, str, int, float) if isinstance(scalar, k))
-            result[name] = kind(scalar)
-        else:
+        if scalar is None:
             _say_once(name, type(value).__name__)
+        else:
+            result[name] = scalar
     return result
+
+
+def _scalar(value: Any) -> Scalar | None:
+    item = getattr(value, "item", None)
+    scalar = value if item is None else item()
+    if type(scalar) in _SCALARS:
+        return scalar  # type: ignore[no-any-return]  # which the test above has found out
+    # Not str() and the like: for members of an Enum they may say something else.
+    if isinstance(scalar, str):
+        return str.__str__(scalar)
+    if isinstance(scalar, int):
+        return int.__int__(scalar)
+    return float.__float__(scalar) if isinstance(scalar, float) else None
 
 
 _said: set[tuple[str, str]] = set()
@@ -133,7 +142,7 @@ def _say_once(name: str, kind: str) -> None:
 def _plain_step(step: Any, fallback: int) -> int:
     try:
         return operator.index(step)
-    except TypeError:
+    except Exception:  # code of other libraries: whatever it raises, training goes on
         _say_once("step", type(step).__name__)
         return fallback
 
