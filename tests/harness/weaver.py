@@ -108,6 +108,7 @@ class FakeReplica:
         self.received = 0
         self.state = "running"
         self.seen = []
+        self.result = None
         self._count = 0
 
     async def store(self, message):
@@ -195,7 +196,16 @@ class FakeReplica:
             step=self.step,
             changes=tuple(changes),
             reason=reason,
+            result=self.result,
         )
+
+    async def saw(self, kind):
+        """The first body of a kind that it reads in the log."""
+        while True:
+            for entry in self.seen:
+                if isinstance(entry.body, kind):
+                    return entry.body
+            await asyncio.sleep(0.01)
 
 
 OK = ("applied", None)

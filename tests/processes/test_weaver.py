@@ -17,6 +17,7 @@ import pytest
 from harness.nats import asynchronous, running_bus, running_nats
 from harness.weaver import FakeReplica, living, serving, talking
 from weavelet.exceptions import CommandError
+from weavelet.messages import Settled
 from weavelet.settings import read_endpoint
 from weavelet.weaver import clients, scribe
 from weavelet.weaver.home import AlreadyUpError, running
@@ -157,6 +158,18 @@ async def test_silence_ends_as_unknown_and_a_late_answer_amends_it(tmp_path):
         await replica.store(replica._outcome(replica.seen[1], answer["entry"]["sequence"]))
         amended = await talk.until(lambda message: message["type"] == "entry")
         assert (amended["id"], amended["state"]) == ("", "applied")
+
+
+@asynchronous
+async def test_results_too_large_for_one_message_are_settled_all_the_same(tmp_path):
+    """The log keeps what became of it; the client gets the results, too."""
+    async with stage(tmp_path, "rank-0", "rank-1") as (_, replicas, talk):
+        for replica in replicas:
+            replica.result = "x" * 600_000
+        answer = await talk.command("action", run="train", name="save", arguments={"path": "x"})
+        assert [len(one["result"]) for one in answer["outcomes"]] == [600_000, 600_000]
+        settled = await replicas[0].saw(Settled)
+        assert [one.result for one in settled.outcomes] == [None, None]
 
 
 @asynchronous
@@ -427,6 +440,23 @@ async def test_a_wiped_store_is_begun_afresh(tmp_path):
         async with bus_of(service.endpoint) as bus, living(bus, "rank-1"):
             await talk.rows(lambda rows: list(rows) == ["rank-1"])
             assert (await talk.command("update_config", **SET))["state"] == "applied"
+
+
+@asynchronous
+async def test_a_nats_server_that_does_not_stay_up_ends_the_weaver(tmp_path):
+    """After the fourth end within a minute, with a clear error."""
+    async with serving(tmp_path) as service:
+        ended = asyncio.ensure_future(service.wait())
+        killed = set()
+        while not ended.done():
+            process = service.nats.process
+            if process.pid not in killed and process.poll() is None:
+                killed.add(process.pid)
+                process.kill()
+            await asyncio.wait([ended], timeout=0.02)
+        with pytest.raises(CommandError, match="ended 4 times within 60 s"):
+            ended.result()
+        assert len(killed) == 4
 
 
 @asynchronous

@@ -226,6 +226,15 @@ def settled_entry(settled: Settled, last: int) -> Entry:
     return Entry(id=f"{settled.entry}.{digest}", author=AUTHOR, body=settled)
 
 
+def bare(settled: Settled) -> Settled:
+    """The same without values, for one that is too large otherwise."""
+    outcomes = tuple(
+        msgspec.structs.replace(one, changes=(), result=None, reason=None)
+        for one in settled.outcomes
+    )
+    return msgspec.structs.replace(settled, outcomes=outcomes)
+
+
 def _past(life: Life, now: float) -> bool:
     deadline = life.entry.deadline
     return deadline is not None and now - life.at > deadline + GRACE

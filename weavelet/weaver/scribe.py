@@ -12,6 +12,8 @@ import logging
 import secrets
 import time
 from collections import defaultdict
+from collections.abc import Coroutine
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -21,7 +23,7 @@ from weavelet.weaver import protocol
 from weavelet.weaver.commands import entry_for
 from weavelet.weaver.ingest import Ingest
 from weavelet.weaver.lives import Job
-from weavelet.weaver.log import AUTHOR, JobLog, settled_entry
+from weavelet.weaver.log import AUTHOR, JobLog, bare, settled_entry
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Bus, LostRace
 
@@ -29,6 +31,8 @@ log = logging.getLogger("weavelet.weaver")
 
 APPEND_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+_SETTLED_BYTES = 512 * 1024
+"""Half of what the server takes in one message."""
 
 
 class Scribe:
@@ -97,10 +101,7 @@ class Scribe:
         """Write what is due. Ends only by cancellation."""
         while True:
             await self._ingest.ready.wait()
-            try:
-                await self._write_due()
-            except (BusError, MalformedError) as error:
-                log.warning("what became of an entry cannot be written yet: %s", error)
+            await self._write_due()
             try:
                 await asyncio.wait_for(self._ingest.stirred.wait(), _LOOK_SECONDS)
             except asyncio.TimeoutError:
@@ -110,17 +111,25 @@ class Scribe:
     async def _write_due(self) -> None:
         fleet, now = self._ingest.fleet, time.monotonic()
         for job in fleet.unbegun(now):
-            async with self._turns[job.run, job.name]:
-                await self._begin(job)
+            await self._in_turn(job.run, job.name, self._begin(job))
         for found in list(self._ingest.logs.values()):
             if next(found.due(fleet, now), None) is not None:
-                async with self._turns[found.run, found.job]:
-                    await self._settle(found, now)
+                await self._in_turn(found.run, found.job, self._settle(found, now))
+
+    async def _in_turn(self, run: str, job: str, write: Coroutine[Any, Any, None]) -> None:
+        async with self._turns[run, job]:
+            try:
+                await write
+            except (BusError, MalformedError) as error:
+                log.warning("the log of job %s of run %s cannot be written: %s", job, run, error)
 
     async def _settle(self, found: JobLog, now: float) -> None:
         for _, settled in found.due(self._ingest.fleet, now):
+            entry = settled_entry(settled, found.last)
+            if len(envelope.encode(entry)) > _SETTLED_BYTES:
+                entry = replace(entry, body=bare(settled))
             try:
-                await self._append(found, settled_entry(settled, found.last))
+                await self._append(found, entry)
             except LostRace as lost:
                 await self._read_on(found.run, found.job, lost.last)
 
