@@ -158,6 +158,7 @@ async def _start(home: Path, name: str, seed: int, steps: int) -> asyncio.subpro
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("WEAVELET_")},
         "WEAVELET_HOME": str(home),
+        "TMPDIR": str(home),  # torch leaves folders there
         "WEAVELET_JOB": f"{RUN}-{os.getpid()}",
     }
     with _log(home, name).open("wb") as log:
