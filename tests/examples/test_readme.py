@@ -1,0 +1,93 @@
+"""What the README shows is what there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness.shell import Shell, up
+from harness.trainers import clean_environment, training
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+PRELUDE = """
+import itertools, time
+import torch
+parameter = torch.nn.Parameter(torch.zeros(()))
+optimizer = torch.optim.SGD([parameter], lr=0.1)
+loader = itertools.repeat(None)
+def train_step(batch):
+    loss = (parameter - 1) ** 2
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    time.sleep(0.001)
+    return loss, 0.5
+"""
+
+
+def blocks(kind):
+    """The fenced blocks of one kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_loop_and_the_client_work_as_shown(tmp_path):
+    """The loop trains, and the client's lines change its learning rate."""
+    pytest.importorskip("torch")
+    loop, client = blocks("python")
+    shell = Shell(tmp_path / "home")
+    with up(shell), training(
+        PRELUDE + loop, WEAVELET_RUN="my-run", WEAVELET_HOME=str(shell.home)
+    ):
+        shell.until_listed("my-run", lambda replica: replica["controls"])
+        done = subprocess.run(
+            [sys.executable, "-c", client],
+            env=shell.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        refused = shell("set", "my-run", "lr=banana")
+    assert done.stdout.startswith("True [('trainer-0', 'applied', ")
+    assert refused.stderr.strip() in README
+
+
+def test_every_verb_in_the_table_exists():
+    """The verbs named in the README are those of the command line."""
+    named = set(re.findall(r"`(?:weavelet )?([a-z]+)(?: RUN[^`]*)?`", section("Steering")))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("weavelet"), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**clean_environment(), "COLUMNS": "200"},
+        check=True,
+    )
+    verbs = set(re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE))
+    assert verbs
+    assert named - {"applied", "rejected"} <= verbs
+    assert verbs - named == set()
+
+
+def section(title):
+    """The text under a heading."""
+    return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_shown_difference_is_that_of_the_examples():
+    """Each line added in the README's diff is one that example 03 adds to 02."""
+    plain, steered = (
+        [line.strip() for line in (ROOT / "examples" / name).read_text().splitlines()]
+        for name in ("02_plain_training.py", "03_steered_training.py")
+    )
+    (shown,) = blocks("diff")
+    added = [line[1:].strip() for line in shown.splitlines() if line.startswith("+")]
+    assert added
+    for line in filter(None, added):
+        assert line in steered
+        assert line not in plain
