@@ -100,7 +100,8 @@ def _script_name() -> str | None:
         return None if stem.startswith("ipykernel") else slugify(stem)
     path = getattr(main, "__file__", None)
     if path and "ipykernel" not in path:
-        return slugify(Path(path).stem)
+        script = Path(path).absolute()
+        return slugify(script.parent.stem if script.stem == "__main__" else script.stem)
     return None
 
 
@@ -144,7 +145,7 @@ def local_world_size_of(environ: Mapping[str, str] = os.environ) -> int | None:
 def _first_integer(names: tuple[str, ...], environ: Mapping[str, str]) -> int | None:
     for name in names:
         text = environ.get(name, "")
-        if text.isdigit():
+        if text.isascii() and text.isdigit():
             return int(text)
     return None
 
@@ -162,8 +163,7 @@ def job_name(argument: str | None, environ: Mapping[str, str] = os.environ) -> s
         return check_slug("job", argument)
     if given := environ.get("WEAVELET_JOB"):
         return check_slug("WEAVELET_JOB", given)
-    elastic = environ.get("TORCHELASTIC_RUN_ID", "none")
-    if elastic != "none":
+    if elastic := _elastic_id(environ):
         return slugify(elastic)
     if slurm := environ.get("SLURM_JOB_ID"):
         return slugify(f"slurm-{slurm}-{environ.get('SLURM_STEP_ID', '0')}")
@@ -175,19 +175,22 @@ def job_name(argument: str | None, environ: Mapping[str, str] = os.environ) -> s
 def job_is_local(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the job's name is a guess that holds on one host only."""
     named = ("WEAVELET_JOB", "SLURM_JOB_ID")
-    return (
-        not any(environ.get(name) for name in named)
-        and environ.get("TORCHELASTIC_RUN_ID", "none") == "none"
-    )
+    return not any(environ.get(name) for name in named) and not _elastic_id(environ)
+
+
+def _elastic_id(environ: Mapping[str, str]) -> str:
+    given = environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if given == "none" else given
 
 
 def _start_time(pid: int) -> str:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        # Bytes, since a process may call itself what is no text.
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         # No /proc (macOS): the pid alone then tells two launches apart, until it is used again.
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    return stat.rpartition(b")")[2].split()[19].decode()
 
 
 def mode(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:

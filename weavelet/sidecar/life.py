@@ -11,10 +11,11 @@ from pathlib import Path
 def is_frozen(pid: int) -> bool:
     """Whether the process is stopped by a signal (/proc's state T). False where /proc is not."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        # Bytes, since a process may call itself what is no text.
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] in ("T", "t")
+    return stat.rpartition(b")")[2].split()[0] in {b"T", b"t"}
 
 
 async def death_of_parent(pid: int) -> None:
@@ -32,14 +33,16 @@ async def death_of_parent(pid: int) -> None:
             # A kernel or a sandbox without pidfd: watch the parent's id instead.
             descriptor = -1
         if descriptor >= 0:
-            if os.getppid() == pid:
-                await _readable(descriptor)
-            os.close(descriptor)
+            try:
+                if os.getppid() == pid:
+                    await _readable(descriptor)
+            finally:
+                os.close(descriptor)
             return
     if sys.platform == "darwin" and os.getppid() == pid:
         await _exit_event(pid)
         return
-    while os.getppid() == pid:
+    while os.getppid() == pid:  # noqa: ASYNC110  nothing else tells
         await asyncio.sleep(0.1)
 
 
