@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager, suppress
 
@@ -58,8 +60,11 @@ class Shell:
             process.kill()
             process.communicate()
 
-    def at_terminal(self, *arguments, typed=""):
-        """Run one at a terminal, type, and return its exit code and what it showed."""
+    def at_terminal(self, *arguments, typed="", typed_after=("", "")):
+        """Run one at a terminal, type, and return its exit code and what it showed.
+
+        `typed_after` is what to wait for and what to type then.
+        """
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
@@ -67,11 +72,12 @@ class Shell:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            preexec_fn=_own_terminal,  # noqa: PLW1509  there is no other way to one of its own
         )
         os.close(theirs)
         os.write(ours, typed.encode())
         try:
-            shown = _read(ours)
+            shown = _read(ours, *typed_after)
             return process.wait(SECONDS), shown
         finally:
             process.kill()
@@ -79,10 +85,19 @@ class Shell:
             os.close(ours)
 
 
-def _read(descriptor):
-    shown = b""
+def _own_terminal():
+    # Ctrl-C that is typed goes to the session whose terminal it is.
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read(descriptor, awaited, answer):
+    shown = ""
     until = time.monotonic() + SECONDS
     with suppress(OSError):  # the terminal's other end is closed: the command has ended
         while select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
-            shown += os.read(descriptor, 4096)
-    return shown.decode(errors="replace")
+            shown += os.read(descriptor, 4096).decode(errors="replace")
+            if answer and awaited in shown:
+                os.write(descriptor, answer.encode())
+                answer = ""
+    return shown

@@ -271,6 +271,15 @@ def test_watch_json_is_one_message_a_line(train):
         assert json.loads(process.stdout.readline())["type"] == "status_update"
 
 
+def test_watch_at_a_terminal_is_a_table_and_ends_quietly(train):
+    """Ctrl-C typed at the terminal ends the live table without a traceback."""
+    code, shown = train.at_terminal("watch", "train", typed_after=("metrics", "\x03"))
+    assert code == 130
+    assert "trainer-0" in shown
+    assert "Traceback" not in shown
+    assert "Warning" not in shown
+
+
 def test_the_public_client_steers_from_outside(train, client):
     """What a tuner in another process needs: see, set, act, and errors with their code."""
     (replica,) = client.job("train").replicas
@@ -300,30 +309,35 @@ def test_stop_ends_training_and_rm_forgets_it(shell, client):
 
 
 def test_a_lost_server_is_unknown_never_success(tmp_path, monkeypatch):
-    """The server dies while a command waits: the client says that the outcome is not known."""
+    """The server goes while a command waits: its outcome is not known; a watch goes on later."""
     shell = Shell(tmp_path)
     monkeypatch.setenv("WEAVELET_HOME", str(tmp_path))
-    up = shell.json("up", "--detach", "--port", 0)
+    failures = []
+
+    def command(client):
+        step = client.job("train").replicas[0].step + 10**9
+        try:
+            client.set("train", {"lr": 0.5}, at_step=step)
+        except CommandError as error:
+            failures.append(error)
+
     try:
+        shell("up", "--detach", "--port", 0)
         with training(SCRIPT, WEAVELET_HOME=str(tmp_path)), Client() as client:
             wait_for(client, "train", lambda replica: bool(replica.step))
-            far = client.job("train").replicas[0].step + 10**9
-            failures = []
-
-            def command():
-                try:
-                    client.set("train", {"lr": 0.5}, at_step=far)
-                except CommandError as error:
-                    failures.append(error)
-
-            waiting = threading.Thread(target=command)
-            waiting.start()
-            for update in client.watch():
-                if getattr(getattr(update, "entry", None), "kind", "") == "set":
-                    break
-            shell("down")
-            waiting.join(30)
+            waiting = threading.Thread(target=command, args=(client,))
+            with shell.start("watch", "train", "--json") as watch:
+                messages = map(json.loads, iter(watch.stdout.readline, ""))
+                assert next(messages)["type"] == "snapshot"
+                waiting.start()
+                assert any(message["type"] == "entry" for message in messages)
+                shell("down")
+                waiting.join(30)
+                shell("up", "--detach", "--port", 0)
+                assert any(message["type"] == "snapshot" for message in messages)
+                watch.send_signal(signal.SIGINT)
+                assert watch.wait(30) == 130
+                assert "Traceback" not in watch.stderr.read()
     finally:
         shell("down")
-    assert not is_alive(up["pid"])
-    assert failures[0].code == "unknown_outcome"
+    assert [error.code for error in failures] == ["unknown_outcome"]

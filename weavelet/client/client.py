@@ -228,7 +228,8 @@ class Client:
             while True:
                 yield self._wait_for(_next(updates))
         finally:
-            self._wait_for(_aclose(updates))
+            if not self._loop.is_closed():
+                self._wait_for(_aclose(updates))
 
     def send(
         self, command: protocol.Command, *, wait: bool = True, progress: Progress | None = None
@@ -302,6 +303,9 @@ class Client:
         await self._loop.shutdown_asyncgens()
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise CommandError("closed", "This client was closed; make a new one.")
         ended = threading.Event()
         future = asyncio.run_coroutine_threadsafe(_marking(work, ended), self._loop)
         try:

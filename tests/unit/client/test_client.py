@@ -267,8 +267,18 @@ def test_several_threads_share_one_client():
     assert answers == {f"run-{n}": f"run-{n}" for n in range(8)}
 
 
-def test_a_closed_client_may_be_closed_again():
-    """Closing twice is harmless."""
+def test_a_closed_client_may_be_closed_again_but_not_used():
+    """Closing twice is harmless; a call afterwards says so instead of hanging."""
     client = Client("http://127.0.0.1:1", TOKEN)
     client.close()
     client.close()
+    assert failing(client.jobs).code == "closed"
+
+
+def test_a_watch_may_outlive_its_client():
+    """A generator that is collected after close() is quiet."""
+    with scripted(lambda request: [protocol.Snapshot(id=request.id)]) as weaver:
+        with Client(weaver.url, TOKEN) as client:
+            watch = client.watch()
+            next(watch)
+        watch.close()

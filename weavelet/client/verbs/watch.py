@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from weavelet.client import output
@@ -26,17 +27,17 @@ def watch(run: str, /, *, job: Job = None, json: Json = False) -> None:
     """Follow a run as it trains, until Ctrl-C."""
     with Client() as client:
         client.job(run, job)
-        updates = _following(client, run)
-        if json:
-            for update in updates:
-                output.print_json(update)
-        elif sys.stdout.isatty():
-            _live(updates, run, job)
-        else:
-            _lines(updates, job)
+        with closing(_following(client, run)) as updates:
+            if json:
+                for update in updates:
+                    output.print_json(update)
+            elif sys.stdout.isatty():
+                _live(updates, run, job)
+            else:
+                _lines(updates, job)
 
 
-def _following(client: Client, run: str) -> Iterator[Update]:
+def _following(client: Client, run: str) -> Generator[Update, None, None]:
     """Every update, over restarts of the server."""
     while True:
         try:
