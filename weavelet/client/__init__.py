@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weavelet.client.client import Client, Result
+    from weavelet.client.client import Client
+    from weavelet.client.result import Result
 
 __all__ = ["Client", "Result"]
 

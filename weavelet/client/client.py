@@ -9,10 +9,9 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
 
-import msgspec
-
 from weavelet.client import address
 from weavelet.client.connection import Connection
+from weavelet.client.result import Result, unanswered
 from weavelet.exceptions import CommandError
 from weavelet.weaver import protocol
 
@@ -24,31 +23,6 @@ Update = protocol.ServerMessage
 _DEFAULT_DEADLINE = 60.0
 _GRACE_SECONDS = 30.0
 _CANCEL_SECONDS = 3.0
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a command.
-
-    `entry` is its entry in the control log, `state` where it is in its life, `settled` whether
-    that is the end of it, `outcomes` what each replica said so far.
-    """
-
-    entry: protocol.EntryView
-    state: str
-    settled: bool
-    outcomes: list[protocol.OutcomeView] = []
-
-    @property
-    def ok(self) -> bool:
-        """Whether every addressed replica applied it; for a dry run, whether all would."""
-        if not self.settled:
-            return False
-        wanted = "skipped" if self.entry.body.get("dry_run") else "applied"
-        outcomes = {outcome.replica: outcome.outcome for outcome in self.outcomes}
-        if not outcomes and not self.entry.addressed:
-            return self.state == wanted
-        asked = {*self.entry.addressed, *outcomes}
-        return all(outcomes.get(replica) == wanted for replica in asked)
 
 
 class Client:
@@ -253,17 +227,12 @@ class Client:
                     if progress is not None:
                         progress(update)
                     if update.settled or not wait:
-                        return Result(
-                            entry=update.entry,
-                            state=update.state,
-                            settled=update.settled,
-                            outcomes=update.outcomes,
-                        )
+                        return Result.of(update)
         except asyncio.TimeoutError as error:
-            raise _unanswered(update, f"within {patience or 0:g} s") from error
+            raise unanswered(update, f"within {patience or 0:g} s") from error
         except CommandError as error:
             if error.code == "unavailable" and update is not None:
-                raise _unanswered(update, "before the connection was lost") from error
+                raise unanswered(update, "before the connection was lost") from error
             raise
 
     async def _snapshot(self, runs: list[str]) -> protocol.Snapshot:
@@ -337,15 +306,3 @@ def _patience(command: protocol.Command) -> float | None:
     if command.deadline is None and command.at_step is not None:
         return None
     return (command.deadline or _DEFAULT_DEADLINE) + _GRACE_SECONDS
-
-
-def _unanswered(update: protocol.EntryUpdate | None, when: str) -> CommandError:
-    if update is None:
-        msg = f"The weaver did not answer {when}. Nothing is known about the command."
-        return CommandError("unavailable", msg, exit_code=3)
-    entry = update.entry
-    msg = (
-        f"No final outcome of entry {entry.id} came {when}; it was {update.state} then and may "
-        f"still be applied. See `weavelet log {entry.run} --job {entry.job}`."
-    )
-    return CommandError("unknown_outcome", msg)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 from weavelet.client import output, text
-from weavelet.client.client import Client, Progress, Result
+from weavelet.client.client import Client, Progress
+from weavelet.client.result import Result
 from weavelet.exceptions import CommandError
 from weavelet.weaver import protocol
 
