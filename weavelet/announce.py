@@ -9,7 +9,7 @@ import msgspec
 
 from weavelet.channel.frames import encode
 from weavelet.exceptions import MalformedError
-from weavelet.messages import Controls, ControlSpec, Hello
+from weavelet.messages import Bye, Controls, ControlSpec, Hello
 
 _log = logging.getLogger("weavelet")
 
@@ -27,6 +27,12 @@ def hello_frame(hello: Hello) -> bytes:
         hello.controls,
         lambda fitting: encode(msgspec.structs.replace(hello, controls=fitting)),
     )
+
+
+def bye_frame(stopped: bool, error: str | None) -> bytes:
+    """The goodbye; halves of characters in the error, as names of files may hold, are replaced."""
+    text = error and error[:2000].encode("utf-8", "replace").decode()
+    return encode(Bye(stopped, text))
 
 
 def _fitting(specs: Specs, make: Callable[[Specs], bytes]) -> bytes:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from weavelet.declarations import error_text
 from weavelet.messages import Change
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def leave(session: Weavelet) -> None:
 
 def _forget_in_child() -> None:
     for session in _active:
-        session._become_inert()
+        session._become_inert()  # noqa: SLF001  no user should
     _active.clear()
 
 
@@ -53,7 +54,7 @@ def _stop_all() -> None:
     """At the interpreter's exit: a session that nobody stopped still says goodbye."""
     error = getattr(sys, "last_value", None)
     interactive = hasattr(sys, "ps1")
-    text = None if error is None or interactive else f"{type(error).__name__}: {error}"
+    text = None if error is None or interactive else error_text(error)
     for session in reversed(_active.copy()):
         session.stop(text)
 

@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from weavelet import lifetime, settings
-from weavelet.announce import Specs, controls_frame, hello_frame
+from weavelet.announce import Specs, bye_frame, controls_frame, hello_frame
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
 from weavelet.channel.trainer import TrainerEnd
 from weavelet.controls import Registry
+from weavelet.declarations import error_text
 from weavelet.exceptions import SessionError, StopTraining
 from weavelet.hotpath import (
     Poll,
@@ -29,12 +30,13 @@ from weavelet.hotpath import (
     poll_nothing,
     report_nothing,
 )
-from weavelet.messages import Bye, Change, Hello, Identity, Section
+from weavelet.messages import Change, Hello, Identity, Section
 from weavelet.safepoint import End, SafePoint
 from weavelet.spawn import Spawner
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+W = TypeVar("W", bound="Weavelet")
 
 _log = logging.getLogger("weavelet")
 
@@ -139,6 +141,7 @@ class Weavelet:
         self._safe_point: SafePoint | None = None
         self._identity: Identity | None = None
         self._sections: list[Section] = []
+        self._running = False
         self.stopped = False
         """Whether the session ended because the job was told to stop."""
         self._rest()
@@ -147,20 +150,20 @@ class Weavelet:
 
     # Life.
 
-    def start(self) -> Weavelet:
+    def start(self: W) -> W:  # noqa: PYI019  typing.Self needs 3.11
         """Begin a new incarnation. Returns at once; the sidecar connects by itself.
 
         Raises:
             SessionError: it has been started already.
         """
-        if self._page is not None:
+        if self._running:
             msg = f"this session ({self.run}/{self.replica_id}) is running; stop() it first"
             raise SessionError(msg)
         self.stopped = False
-        if self.mode == "disabled":
-            lifetime.enter(self)
-            return self
-        self._begin()
+        self._safe_point = None
+        if self.mode != "disabled":
+            self._begin()
+        self._running = True
         lifetime.enter(self)
         return self
 
@@ -171,18 +174,19 @@ class Weavelet:
             error: What ended training, if it was an error; shown beside the state.
         """
         lifetime.leave(self)
+        self._running = False
         if self._page is None or self._end is None:
             return
         self.stopped = self.stop_requested
         if self._spawner is not None:
             self._spawner.stop()
         self._rest()
-        self._end.post(encode(Bye(self.stopped, error and error[:2000])), "bye")
+        self._end.post(bye_frame(self.stopped, error), "bye")
         self._end.close()
         self._page.close_descriptor()
         self._page = self._end = self._spawner = None
 
-    def __enter__(self) -> Weavelet:
+    def __enter__(self: W) -> W:  # noqa: PYI019  as start
         return self.start()
 
     def __exit__(
@@ -192,8 +196,10 @@ class Weavelet:
         traceback: TracebackType | None,
     ) -> bool:
         mine = isinstance(error, StopTraining) and self.stop_requested
-        text = None if error is None or mine else f"{type(error).__name__}: {error}"
-        self.stop(text)
+        if mine or error is None or (isinstance(error, SystemExit) and not error.code):
+            self.stop()
+        else:
+            self.stop(error_text(error))
         return mine
 
     def __call__(self, function: F) -> F:
@@ -217,7 +223,7 @@ class Weavelet:
         self,
         name: str | None = None,
         *,
-        type: Any = None,  # noqa: A002  the word that users look for
+        type: Any = None,
         get: Callable[[], Any] | None = None,
         unit: str = "",
         doc: str = "",
@@ -319,9 +325,15 @@ class Weavelet:
 
     def _begin(self) -> None:
         self._warn_about_hosts()
-        page = Page.create()
-        self._connect(page, TrainerEnd(page))
-        self._spawner = Spawner(page, self._attach)
+        try:
+            page = Page.create()
+        except OSError as error:
+            _log.warning("cannot share a page with a sidecar: %s; training goes on unseen", error)
+            return
+        end = TrainerEnd(page)
+        self._connect(page, end)
+        # Bound to this life's end: a sidecar that comes after it is turned away by its end.
+        self._spawner = Spawner(page, functools.partial(self._attach, end))
         self._spawner.start()
 
     def _connect(self, page: Page, end: End) -> None:
@@ -361,10 +373,10 @@ class Weavelet:
             self._page.close_descriptor()
         self._page = self._end = self._spawner = None
 
-    def _attach(self, ours: socket.socket) -> None:
+    def _attach(self, end: TrainerEnd, ours: socket.socket) -> None:
         """Greet a sidecar. Also called from the watching thread, so no user code may run here."""
-        end, identity, safe_point = self._end, self._identity, self._safe_point
-        if not isinstance(end, TrainerEnd) or identity is None or safe_point is None:
+        identity, safe_point = self._identity, self._safe_point
+        if identity is None or safe_point is None:
             ours.close()
             return
         hello = Hello(
@@ -440,10 +452,11 @@ def _one_of(name: str, value: T, choices: tuple[T, ...]) -> T:
 
 def _scope() -> dict[str, Any]:
     """The names local to whoever called the method that called this."""
-    return sys._getframe(2).f_locals
+    return sys._getframe(2).f_locals  # noqa: SLF001  inspect's way reads source files
 
 
 def _check_plain_function(function: Callable[..., Any]) -> None:
+    name = getattr(function, "__qualname__", repr(function))
     for is_kind, kind in (
         (inspect.iscoroutinefunction, "a coroutine function"),
         (inspect.isasyncgenfunction, "an async generator"),
@@ -451,7 +464,7 @@ def _check_plain_function(function: Callable[..., Any]) -> None:
     ):
         if is_kind(function):
             msg = (
-                f"a session decorates plain functions, and {function.__qualname__} is {kind}; "
+                f"a session decorates plain functions, and {name} is {kind}; "
                 "use `with weavelet.session():` inside it instead"
             )
             raise TypeError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -78,28 +79,35 @@ class Spawner:
             self._spawn()
 
     def _spawn(self) -> bool:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = _command(theirs.fileno(), self._page.descriptor)
-            if command is None:
-                _log.warning(
-                    "no Python interpreter to run the sidecar with (sys.executable is empty); "
-                    "set WEAVELET_PYTHON to one; training goes on unseen"
-                )
-                ours.close()
-                return False
-            try:
-                with self._lock:
-                    if self._stopping:
-                        ours.close()
-                        return False
-                    self._process = _launch(command, theirs.fileno(), self._page.descriptor)
-            except OSError as error:
-                _log.warning("cannot start the sidecar: %s; training goes on unseen", error)
-                ours.close()
-                return False
+        python = os.environ.get("WEAVELET_PYTHON") or sys.executable
+        if not python:
+            _log.warning(
+                "no Python interpreter to run the sidecar with (sys.executable is empty); "
+                "set WEAVELET_PYTHON to one; training goes on unseen"
+            )
+            return False
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs, contextlib.ExitStack() as stack:
+                stack.callback(ours.close)
+                if not self._launch(python, theirs.fileno()):
+                    return False
+                stack.pop_all()
+        except OSError as error:
+            _log.warning("cannot start the sidecar: %s; training goes on unseen", error)
+            return False
         self._attach(ours)
         return True
+
+    def _launch(self, python: str, channel: int) -> bool:
+        """False if the session is over."""
+        roots = json.dumps(_import_roots())
+        with self._lock:
+            if self._stopping:
+                return False
+            page = self._page.descriptor
+            self._process = _launch(_command(python, channel, page, roots), channel, page)
+            return True
 
 
 def _launch(command: list[str], *descriptors: int) -> subprocess.Popen[bytes]:
@@ -116,11 +124,8 @@ def _launch(command: list[str], *descriptors: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _command(channel: int, page: int) -> list[str] | None:
+def _command(python: str, channel: int, page: int, roots: str) -> list[str]:
     """Run isolated: the trainer's working directory and PYTHON* variables must not matter."""
-    python = os.environ.get("WEAVELET_PYTHON") or sys.executable
-    if not python:
-        return None
     main = Path(__file__).with_name("sidecar") / "__main__.py"
     return [
         python,
@@ -129,7 +134,7 @@ def _command(channel: int, page: int) -> list[str] | None:
         str(channel),
         str(page),
         str(os.getpid()),
-        json.dumps(_import_roots()),
+        roots,
     ]
 
 
@@ -151,6 +156,6 @@ def _import_roots() -> list[str]:
 def _origin(name: str) -> str | None:
     try:
         spec = find_spec(name)
-    except (ImportError, ValueError):
+    except (ImportError, ValueError, OSError):
         return None
     return None if spec is None else spec.origin

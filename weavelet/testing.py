@@ -124,7 +124,7 @@ class LocalSession(Weavelet):
 
     def deliver(self, body: Body, *, at_step: int | None = None, expired: bool = False) -> str:
         """Queue any entry; `expired` makes it come too late. Returns the entry's id."""
-        if self._local is None:
+        if self._local is None or self._page is None:
             msg = "start the session first: `with local_session() as w:`"
             raise RuntimeError(msg)
         sequence = next(self._sequence)
