@@ -24,14 +24,13 @@ Look = Callable[[int], tuple[tuple[Change, ...], bool]]
 FLUSH_SECONDS = 0.02
 """A report is sent at once unless the last sending is younger than this."""
 
-_NOTHING: tuple[Change, ...] = ()
 _SCALARS = frozenset({int, float, bool, str})
 _log = logging.getLogger("weavelet")
 
 
 def poll_nothing(step: int | None = None) -> tuple[Change, ...]:
     """The poll of a session that is disabled, not started, stopped, copied or forked."""
-    return _NOTHING
+    return ()
 
 
 def report_nothing(step: int | None = None, /, **metrics: Any) -> None:
@@ -39,30 +38,33 @@ def report_nothing(step: int | None = None, /, **metrics: Any) -> None:
 
 
 def make_poll(page: Page, look: Look) -> Poll:
-    """Bind a poll: two words written, one compared, and no call while the bell is silent."""
+    """Bind a poll: one word written, one read, and no call while the bell is silent."""
     words = page.words
-    bell, polls_word, step_word = Page.BELL, Page.POLLS, Page.STEP
-    polls = 0
-    seen = -1
+    bell, step_word, looks_word = Page.BELL, Page.STEP, Page.LOOKS
+    page.ring()
 
     def poll(step: int | None = None) -> tuple[Change, ...]:
-        nonlocal polls
+        if step is None:
+            step = words[step_word] + 1 if words[looks_word] else 0
         try:
-            words[step_word] = polls if step is None else step
+            words[step_word] = step
         except (TypeError, ValueError) as error:
             raise _step_error(step) from error
-        polls += 1
-        words[polls_word] = polls
-        if words[bell] == seen:
-            return _NOTHING
-        return _look()
+        if words[bell]:
+            return answer()
+        return ()
 
-    def _look() -> tuple[Change, ...]:
-        nonlocal seen
-        # Read before looking, so that what comes meanwhile is looked at by the next poll.
-        rung = words[bell]
-        changes, again = look(words[step_word])
-        seen = -1 if again else rung
+    def answer() -> tuple[Change, ...]:
+        try:
+            # Silenced before looking, so that what comes meanwhile is looked at by the next poll.
+            words[bell] = 0
+            words[looks_word] += 1
+            changes, again = look(words[step_word])
+        except BaseException:
+            page.ring()
+            raise
+        if again:
+            page.ring()
         return changes
 
     return poll

@@ -343,7 +343,6 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     incarnation: str
     state: ReplicaState
     step: int | None = None
-    polls: int = 0
     rate: float = 0.0
     sampled: int = 0
     dropped: int = 0

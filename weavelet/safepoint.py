@@ -148,6 +148,9 @@ class SafePoint:
 
     def _take(self) -> None:
         self._inbox += self._channel.receive()
+        if self._inbox or self._scheduled:
+            # A handler that polls must get here to be told, which it does not past a silent bell.
+            self._page.ring()
         self._run_due()
         while self._inbox:
             message = self._inbox.pop(0)

@@ -98,8 +98,8 @@ class Weavelet:
     """``poll(step=None) -> tuple[Change, ...]``: the safe point.
 
     Call it once per optimizer step, always from the same thread. Changes, actions and pauses happen
-    in here and nowhere else; it returns the changes made. `step` defaults to the count of polls.
-    With nothing waiting it costs about as much as three empty function calls.
+    in here and nowhere else; it returns the changes made. `step` defaults to the one after the last
+    poll's, from 0. With nothing waiting it costs about as much as three empty method calls.
 
     Raises:
         StopTraining: the job was told to stop and `on_stop` is "raise".

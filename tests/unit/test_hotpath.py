@@ -108,13 +108,13 @@ def test_the_first_poll_looks(page):
     assert looks.steps == [5]
 
 
-def test_an_idle_poll_only_writes_its_words(page, looks):
-    """Without a ring nobody is asked; the page tells the step and the count."""
+def test_an_idle_poll_only_writes_its_step(page, looks):
+    """Without a ring nobody is asked; the page tells the step, and that only one poll looked."""
     assert looks.poll(41) == ()
     assert looks.poll(42) == ()
     assert looks.steps == []
     assert page.words[Page.STEP] == 42
-    assert page.words[Page.POLLS] == 3
+    assert page.words[Page.LOOKS] == 1
 
 
 def test_a_ring_is_looked_at_once(page, looks):
@@ -164,6 +164,14 @@ def test_a_look_that_raises_is_made_again(looks, page):
     assert looks.steps == [1, 2]
 
 
+def test_a_poll_that_answers_the_bell_is_counted(page, looks):
+    """Whoever rings can see that the trainer polls, though its step stands still."""
+    page.ring()
+    looks.poll(0)
+    looks.poll(0)
+    assert page.words[Page.LOOKS] == 2
+
+
 def test_the_step_defaults_to_the_count_of_polls(page):
     """Without steps of its own a loop counts from 0."""
     looks = Looks(page)
@@ -174,6 +182,13 @@ def test_the_step_defaults_to_the_count_of_polls(page):
     page.ring()
     looks.poll()
     assert looks.steps == [0, 3]
+
+
+def test_a_step_that_is_left_out_follows_the_last_one(page, looks):
+    """A loop that names some of its steps goes on from there."""
+    looks.poll(7)
+    looks.poll()
+    assert page.words[Page.STEP] == 8
 
 
 def test_integers_of_other_libraries_are_steps(looks, page):
@@ -192,7 +207,7 @@ def test_a_step_that_is_no_integer_is_refused(looks, page, step):
     ) as info:
         looks.poll(step)
     assert repr(step) in str(info.value)
-    assert page.words[Page.POLLS] == 1
+    assert page.words[Page.LOOKS] == 1
 
 
 @pytest.mark.parametrize("step", [2**63, -(2**63) - 1, 10**30])

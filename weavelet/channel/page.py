@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import random
 import tempfile
 from enum import IntEnum
 
@@ -26,8 +25,8 @@ class Page:
     ====  ========  ===============  ==================================================
     word  name      written by       meaning
     ====  ========  ===============  ==================================================
-    0     BELL      sidecar, spawn   changes when the trainer should look at its socket
-    1     POLLS     trainer          calls of poll()
+    0     BELL      all; 0: trainer  not 0 when the trainer should look at its socket
+    1     LOOKS     trainer          calls of poll() that answered the bell
     2     STEP      trainer          step of the last poll
     3     PHASE     trainer          a `Phase`
     4     SAMPLED   trainer          calls of report() accepted
@@ -35,16 +34,20 @@ class Page:
     6     PAUSED    trainer          milliseconds spent paused, without the current pause
     ====  ========  ===============  ==================================================
 
-    It holds no payload: a word that is seen late costs time, never correctness. The bell takes a
-    random value at each ring, so that two writers cannot undo each other's ring.
+    It holds no payload: a word that is seen late costs time, never correctness. The trainer
+    silences the bell before it reads its socket, whose lock orders that before a later ring.
+
+    A poll that hears nothing writes STEP alone, the price of a second word being a third of its
+    own. Whoever must know that the trainer polls, although its step stands still, rings: the poll
+    that answers counts in LOOKS, and so does the first one.
     """
 
-    BELL, POLLS, STEP, PHASE, SAMPLED, DROPPED, PAUSED = range(7)
+    BELL, LOOKS, STEP, PHASE, SAMPLED, DROPPED, PAUSED = range(7)
 
     def __init__(self, descriptor: int) -> None:
         """Map the page behind `descriptor`, which this object owns from here on."""
-        self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, _SIZE)
+        self.descriptor = descriptor
         self.words = memoryview(self._map).cast("q")
 
     @classmethod
@@ -56,12 +59,16 @@ class Page:
             # macOS: an unlinked file, as shm_open is not in the standard library without a name.
             descriptor, path = tempfile.mkstemp(prefix="weavelet-")
             os.unlink(path)
-        os.ftruncate(descriptor, _SIZE)
-        return cls(descriptor)
+        try:
+            os.ftruncate(descriptor, _SIZE)
+            return cls(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def ring(self) -> None:
         """Make the trainer's next poll look at its socket."""
-        self.words[self.BELL] = random.getrandbits(63)
+        self.words[self.BELL] = 1
 
     def close_descriptor(self) -> None:
         """Close the descriptor, once; the mapping lives as long as somebody holds this object."""

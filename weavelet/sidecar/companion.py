@@ -220,9 +220,9 @@ class Companion:
     async def _publish_heartbeat(self) -> None:
         words = self._words
         now = time.monotonic()
-        polls, phase = words[Page.POLLS], words[Page.PHASE]
-        paused = words[Page.PAUSED] / 1000
-        self._progress.look(now, polls, words[Page.STEP], phase, paused)
+        looks, step, phase = words[Page.LOOKS], words[Page.STEP], words[Page.PHASE]
+        if not self._progress.look(now, looks, step, phase, words[Page.PAUSED] / 1000):
+            self._end.ring()
         section = self._section
         overdue = (
             section is not None
@@ -234,14 +234,13 @@ class Companion:
             incarnation=self._identity.incarnation,
             state=state(
                 phase,
-                polls,
+                looks,
                 frozen=is_frozen(self._trainer),
                 stalled=not self._hello.interactive and self._progress.stalled(now),
                 overdue=overdue,
                 conflict=self._claim.other is not None,
             ),
-            step=words[Page.STEP] if polls else None,
-            polls=polls,
+            step=step if looks else None,
             rate=self._progress.rate,
             sampled=words[Page.SAMPLED],
             dropped=words[Page.DROPPED] + self._outbox.shed,
@@ -284,7 +283,6 @@ class Companion:
             )
         if not self._joined:
             self._register()
-        polls = self._words[Page.POLLS]
         reason: str | None
         if bye is None:
             reason = "the process ended without saying goodbye"
@@ -295,7 +293,7 @@ class Companion:
                 replica=identity.replica,
                 incarnation=identity.incarnation,
                 state="crashed" if bye is None else "exited",
-                step=self._words[Page.STEP] if polls else None,
+                step=self._words[Page.STEP] if self._words[Page.LOOKS] else None,
                 reason=reason,
             ),
             "end",

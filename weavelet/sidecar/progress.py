@@ -17,25 +17,39 @@ _WINDOW = 10
 
 
 class Progress:
-    """Fed with looks at the shared page, one a second or so."""
+    """Fed with looks at the shared page, one a second or so.
+
+    The trainer moves when its step does, or when it answers the bell, which is to be rung whenever
+    it has not moved.
+    """
 
     def __init__(self, now: float, floor: float = STALL_FLOOR) -> None:
         self._floor = floor
         self._moved = now
-        self._polls = 0
+        self._stepped = now
+        self._looked = 0
+        self._step = 0
         self._durations: deque[float] = deque(maxlen=32)
         self._looks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
 
-    def look(self, now: float, polls: int, step: int, phase: int, paused: float) -> None:
-        """Take in one look: the clock, and the page's words; `paused` in seconds."""
-        if polls != self._polls:
-            if self._polls:
-                self._durations.append((now - self._moved) / (polls - self._polls))
-            self._polls, self._moved = polls, now
+    def look(self, now: float, looks: int, step: int, phase: int, paused: float) -> bool:
+        """Take in one look: the clock, and the page's words; `paused` in seconds.
+
+        Returns whether the trainer has moved since the look before.
+        """
+        moved = looks != self._looked or step != self._step
+        if step != self._step:
+            if self._looked and step > self._step:
+                self._durations.append((now - self._stepped) / (step - self._step))
+            self._stepped = now
         elif phase in (Phase.PAUSED, Phase.IN_SECTION):
+            self._moved = self._stepped = now
+        if moved:
             self._moved = now
+        self._looked, self._step = looks, step
         if phase != Phase.PAUSED:
             self._looks.append((now - paused, step))
+        return moved
 
     @property
     def rate(self) -> float:
@@ -47,14 +61,14 @@ class Progress:
 
     def stalled(self, now: float) -> bool:
         """Whether nothing has moved for longer than a hang takes to be one."""
-        if not self._polls:
+        if not self._looked:
             return False
         median = statistics.median(self._durations) if self._durations else 0.0
         return now - self._moved > max(self._floor, STALL_STEPS * median)
 
 
-def state(  # noqa: PLR0911  one return a state reads best
-    phase: int, polls: int, *, frozen: bool, stalled: bool, overdue: bool, conflict: bool
+def state(
+    phase: int, looks: int, *, frozen: bool, stalled: bool, overdue: bool, conflict: bool
 ) -> ReplicaState:
     """The one word for a live trainer.
 
@@ -70,4 +84,4 @@ def state(  # noqa: PLR0911  one return a state reads best
         return "stalled"
     if phase == Phase.IN_SECTION:
         return "in-section"
-    return "running" if polls else "starting"
+    return "running" if looks else "starting"

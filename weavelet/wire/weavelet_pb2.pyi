@@ -351,7 +351,7 @@ class Lifecycle(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "polls", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming")
+    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -363,7 +363,6 @@ class Heartbeat(_message.Message):
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
-    POLLS_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     SAMPLED_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
@@ -376,7 +375,6 @@ class Heartbeat(_message.Message):
     incarnation: str
     state: ReplicaState
     step: int
-    polls: int
     rate: float
     sampled: int
     dropped: int
@@ -385,7 +383,7 @@ class Heartbeat(_message.Message):
     device: str
     vitals: _containers.ScalarMap[str, float]
     claiming: bool
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., polls: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ...) -> None: ...
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")
