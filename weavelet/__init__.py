@@ -4,6 +4,8 @@ The modules at the root of this package are the training process; each sub-folde
 process, or the boundary between two.
 """
 
+from msgspec import Meta
+
 from weavelet.controls import action, handler
 from weavelet.exceptions import (
     BusError,
@@ -18,7 +20,6 @@ from weavelet.exceptions import (
 from weavelet.lifetime import current, poll, report
 from weavelet.messages import Change
 from weavelet.session import Weavelet, session
-from msgspec import Meta
 
 __all__ = [
     "BusError",

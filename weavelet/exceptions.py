@@ -1,15 +1,15 @@
 """The exceptions of weavelet.
 
-    BaseException
-    |- StopTraining              raised by poll() when the job was told to stop
-    |- Exception
-       |- WeaveletError
-          |- SessionError        the session is used in a way that it cannot be
-          |  |- WrongThreadError
-          |- ControlError        a value or a call that a control or an action refuses
-          |- MalformedError      bytes that are not what they should be
-          |- BusError            the NATS server refuses or cannot do what was asked
-          |- CommandError        a command of the operator that cannot be carried out
+BaseException
+|- StopTraining              raised by poll() when the job was told to stop
+|- Exception
+   |- WeaveletError
+      |- SessionError        the session is used in a way that it cannot be
+      |  |- WrongThreadError
+      |- ControlError        a value or a call that a control or an action refuses
+      |- MalformedError      bytes that are not what they should be
+      |- BusError            the NATS server refuses or cannot do what was asked
+      |- CommandError        a command of the operator that cannot be carried out
 """
 
 from __future__ import annotations

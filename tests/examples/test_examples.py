@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from harness.shell import Shell, up
 from harness.trainers import clean_environment, training
 
@@ -55,16 +56,19 @@ def test_03_can_be_steered(tmp_path):
     pytest.importorskip("sklearn")
     shell = Shell(tmp_path / "home")
     path = EXAMPLES / "03_steered_training.py"
-    with up(shell), training(
-        path, "--steps", "100000000", WEAVELET_HOME=str(shell.home)
-    ) as trainer:
+    with (
+        up(shell),
+        training(path, "--steps", "100000000", WEAVELET_HOME=str(shell.home)) as trainer,
+    ):
         shell.until_listed("03_steered_training", lambda replica: replica["controls"])
         code, said = shell.json("set", "03_steered_training", "lr=0.01")
         assert code == 0
         shell.until_listed(
             "03_steered_training",
-            lambda replica: replica["metrics"].get("lr") == 0.01
-            and replica["step"] > said["outcomes"][0]["step"],
+            lambda replica: (
+                replica["metrics"].get("lr") == 0.01
+                and replica["step"] > said["outcomes"][0]["step"]
+            ),
         )
         assert shell("stop", "03_steered_training").returncode == 0
         assert trainer.wait() == 0
@@ -77,9 +81,7 @@ def test_04_actions_return_results(tmp_path):
     shell = Shell(tmp_path / "home")
     target = tmp_path / "digits.pt"
     path = EXAMPLES / "04_action.py"
-    with up(shell), training(
-        path, "--steps", "100000000", WEAVELET_HOME=str(shell.home)
-    ):
+    with up(shell), training(path, "--steps", "100000000", WEAVELET_HOME=str(shell.home)):
         shell.until_listed("04_action", lambda replica: len(replica["controls"]) == 2)
         code, said = shell.json("act", "04_action", "evaluate")
         assert code == 0

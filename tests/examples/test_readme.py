@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from harness.shell import Shell, up
 from harness.trainers import clean_environment, training
 
@@ -40,9 +41,7 @@ def test_the_loop_and_the_client_work_as_shown(tmp_path):
     pytest.importorskip("torch")
     loop, client = blocks("python")
     shell = Shell(tmp_path / "home")
-    with up(shell), training(
-        PRELUDE + loop, WEAVELET_RUN="my-run", WEAVELET_HOME=str(shell.home)
-    ):
+    with up(shell), training(PRELUDE + loop, WEAVELET_RUN="my-run", WEAVELET_HOME=str(shell.home)):
         shell.until_listed("my-run", lambda replica: replica["controls"])
         done = subprocess.run(
             [sys.executable, "-c", client],

@@ -97,9 +97,7 @@ class Operator:
     def samples(self):
         """The counts of all samples that have come."""
         return [
-            batch.first + at
-            for batch in self.of(ReportBatch)
-            for at in range(len(batch.steps))
+            batch.first + at for batch in self.of(ReportBatch) for at in range(len(batch.steps))
         ]
 
 

@@ -93,7 +93,9 @@ class Trainer:
             try:
                 event = self._events.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"no event {key!r} within {seconds} s\n{self.errors}") from None
+                raise AssertionError(
+                    f"no event {key!r} within {seconds} s\n{self.errors}"
+                ) from None
             if event is None:
                 self._events.put(None)
                 raise AssertionError(f"the trainer ended without event {key!r}\n{self.errors}")

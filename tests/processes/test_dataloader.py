@@ -6,13 +6,16 @@ import asyncio
 import os
 
 import pytest
+
 from harness.nats import asynchronous
 from harness.operators import operating
 from harness.trainers import LOOP, children_of, is_alive, training
 
 pytest.importorskip("torch")
 
-SCRIPT = LOOP + """
+SCRIPT = (
+    LOOP
+    + """
 import os
 import torch
 
@@ -50,6 +53,7 @@ if __name__ == "__main__":
                 step += 1
             say(epoch=epoch, inert=inert)
 """
+)
 
 
 @pytest.fixture

@@ -7,11 +7,21 @@ import os
 import signal
 
 import pytest
+
 from harness.nats import asynchronous, kill
 from harness.operators import operating
 from harness.trainers import LOOP, PLAIN, children_of, is_alive, training
-
-from weavelet.messages import Act, Heartbeat, Outcome, Pause, Registration, Resume, Set, Settled, Stop
+from weavelet.messages import (
+    Act,
+    Heartbeat,
+    Outcome,
+    Pause,
+    Registration,
+    Resume,
+    Set,
+    Settled,
+    Stop,
+)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.shell import Shell, Up, up
 from harness.trainers import LOOP, PLAIN, training
 
@@ -75,8 +76,8 @@ def test_pause_resume_stop_from_a_shell(shell):
 def test_the_server_may_come_after_the_trainer(shell):
     """A trainer that is well under way appears when `up` comes, and can be steered."""
     counting = DETACHED.replace(
-        "for change in w.poll(step):", "if step == 500: say(step=500, under_way=True)\n"
-        "        for change in w.poll(step):"
+        "for change in w.poll(step):",
+        "if step == 500: say(step=500, under_way=True)\n        for change in w.poll(step):",
     )
     with script(shell, counting) as trainer:
         trainer.event("under_way")
@@ -133,13 +134,11 @@ def test_it_runs_as_a_module(shell, tmp_path):
     (package / "__init__.py").write_text("")
     (package / "training.py").write_text(PLAIN)
     with up(shell):
-        with training("", cwd=tmp_path, python=("-m", "package.training"), WEAVELET_HOME=str(
-            shell.home
-        )):
+        with training(
+            "", cwd=tmp_path, python=("-m", "package.training"), WEAVELET_HOME=str(shell.home)
+        ):
             shell.until_listed("training", controls_are_known)
             assert shell("set", "training", "lr=0.02").returncode == 0
-
-
 
 
 def test_it_runs_in_a_notebook_kernel(shell, monkeypatch):

@@ -45,10 +45,8 @@ class Claim:
         """Look at the clock; True when control has just been gained."""
         if self.held or self._asked is None:
             return False
-        if self._other is None:
-            ready = now - self._asked >= PROBE
-        else:
-            ready = now - self._heard >= SILENCE
+        alone = self._other is None
+        ready = now - self._asked >= PROBE if alone else now - self._heard >= SILENCE
         if ready:
             self.held, self._other = True, None
         return ready

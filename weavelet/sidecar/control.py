@@ -12,7 +12,7 @@ from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import Deliver, Entry, Hello, Outcome, Position
 from weavelet.sidecar.joining import Logged, concerns, plan
 from weavelet.wire import subjects
-from weavelet.wire.bus import Bus, Stored, StoreChanged
+from weavelet.wire.bus import Bus, StoreChanged, Stored
 from weavelet.wire.envelope import decode
 
 _RETRY_SECONDS = 0.25

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
+
 from weavelet.messages import (
     Act,
     Adopt,
     Begin,
     Entry,
     Freeze,
+    Pause,
     Position,
     Set,
     Settled,
@@ -61,8 +64,9 @@ def plan(
     """Fold the log up to its end.
 
     Settled Sets that were applied for this replica are adopted, in order. What is not settled yet
-    is delivered, within its deadline; so is what an earlier life died in, marked as `earlier`, since
-    only the trainer knows what does no harm twice.
+    is delivered, within its deadline; so is what an earlier life died in, marked as `earlier`,
+    since only the trainer knows what does no harm twice. An applied Set of a control that a delivered one
+    before it is still to change is delivered, too, or the older value would come last.
     """
     settled = {
         logged.entry.body.entry: logged.entry.body
@@ -72,22 +76,36 @@ def plan(
     values: dict[str, Value] = {}
     adopted: list[tuple[str, int]] = []
     deliver: list[Logged] = []
+    awaited: set[str] = set()
     for logged in log:
         entry = logged.entry
         if not concerns(entry, replica):
             continue
         end = settled.get(entry.id)
         if end is None:
-            earlier = isinstance(entry.body, (Act, Stop)) and replica in entry.addressed
-            deliver.append(replace(logged, earlier=earlier))
+            once = isinstance(entry.body, (Act, Pause, Stop))
+            deliver.append(replace(logged, earlier=once and replica in entry.addressed))
         elif _died_in(end, replica) and logged.expires is not None and logged.expires > now:
             deliver.append(replace(logged, earlier=True))
         elif adopt == "job" and isinstance(entry.body, Set) and _applied(entry, end, replica):
-            values.update(entry.body.values)
-            adopted.append((entry.id, logged.sequence))
+            if awaited.isdisjoint(entry.body.values):
+                values.update(entry.body.values)
+                adopted.append((entry.id, logged.sequence))
+            else:
+                deliver.append(_unconditional(logged, entry.body))
+        if deliver and deliver[-1].sequence == logged.sequence and isinstance(entry.body, Set):
+            awaited.update(entry.body.values)
     tail = log[-1].sequence if log else 0
     start = deliver[0].sequence - 1 if deliver else tail
     return Plan(Adopt(values, tuple(adopted), Position(epoch, start)), tuple(deliver))
+
+
+def _unconditional(logged: Logged, body: Set) -> Logged:
+    """The entry without the conditions under which it was applied once."""
+    entry = msgspec.structs.replace(
+        logged.entry, body=Set(body.values), at_step=None, deadline=None
+    )
+    return replace(logged, entry=entry, expires=None)
 
 
 def _died_in(end: Settled, replica: str) -> bool:
