@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import msgspec
-
 from weavelet.messages import (
     Act,
     Adopt,
@@ -65,8 +63,8 @@ def plan(
 
     Settled Sets that were applied for this replica are adopted, in order. What is not settled yet
     is delivered, within its deadline; so is what an earlier life died in, marked as `earlier`,
-    since only the trainer knows what does no harm twice. An applied Set of a control that a delivered one
-    before it is still to change is delivered, too, or the older value would come last.
+    since only the trainer knows what does no harm twice. An applied Set of a control that a
+    delivered one before it is still to change is delivered, too, or the older value would win.
     """
     settled = {
         logged.entry.body.entry: logged.entry.body
@@ -102,10 +100,15 @@ def plan(
 
 def _unconditional(logged: Logged, body: Set) -> Logged:
     """The entry without the conditions under which it was applied once."""
-    entry = msgspec.structs.replace(
-        logged.entry, body=Set(body.values), at_step=None, deadline=None
+    entry = logged.entry
+    bare = Entry(
+        id=entry.id,
+        author=entry.author,
+        body=Set(body.values),
+        targets=entry.targets,
+        addressed=entry.addressed,
     )
-    return replace(logged, entry=entry, expires=None)
+    return replace(logged, entry=bare, expires=None)
 
 
 def _died_in(end: Settled, replica: str) -> bool:
