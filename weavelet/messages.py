@@ -203,7 +203,7 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
 
 
 class Controls(Record, frozen=True, tag="controls"):
-    """The complete list of controls and actions after a registration or a change of value."""
+    """The complete list of controls and actions; changes of values are told by outcomes."""
 
     controls: tuple[ControlSpec, ...]
 

@@ -140,6 +140,10 @@ class SafePoint:
             msg = "poll() was called inside a handler. Handlers run in poll(); do not poll in them."
             raise SessionError(msg)
 
+    def announce_again(self) -> None:
+        """Let the next poll that looks tell of all controls and their values."""
+        self._version = -1
+
     def _announce_changes(self) -> None:
         """Tell of controls registered, replaced or quarantined since the last time."""
         if self._registry.version != self._version:

@@ -390,6 +390,10 @@ class Weavelet:
         end.attach(ours, hello_frame(hello))
         if self._sections:
             end.post(encode(self._sections[-1]), "section")
+        if hello.position is not None:
+            # A replacement: the values that it was greeted with may be old by now.
+            safe_point.announce_again()
+            self._ring()
 
     def _announce(self) -> None:
         self._specs = self._registry.specs()

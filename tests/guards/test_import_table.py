@@ -49,7 +49,15 @@ TABLE = {
     "channel": Rule({"msgspec", *CONTRACTS}),
     "wire": Rule({"google.protobuf", "msgspec", "nats", *CONTRACTS}),
     "sidecar": Rule(
-        {"psutil", "pynvml", "weavelet.channel", "weavelet.settings", "weavelet.wire", *CONTRACTS}
+        {
+            "msgspec",
+            "psutil",
+            "pynvml",
+            "weavelet.channel",
+            "weavelet.settings",
+            "weavelet.wire",
+            *CONTRACTS,
+        }
     ),
     "weaver": Rule({*WEAVER, "weavelet.settings", "weavelet.wire", *CONTRACTS}),
     "client": Rule(CLIENT),

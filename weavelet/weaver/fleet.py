@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from weavelet.exceptions import CommandError
-from weavelet.messages import Heartbeat, Lifecycle, Registration, ReportBatch
+from weavelet.messages import Heartbeat, Lifecycle, Outcome, Registration, ReportBatch
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import JobView, ReplicaView, Snapshot, StatusUpdate
 from weavelet.weaver.views import control_view
@@ -252,9 +252,17 @@ class Fleet:
         self._touch(found)
         return life
 
-    def spoke(self, run: str, job: str, replica: str, incarnation: str, at: float) -> None:
-        """Anything else that shows an incarnation alive."""
-        self._heard(run, job, replica, incarnation, at)
+    def answered(self, run: str, job: str, said: Outcome, at: float) -> None:
+        """A replica decided an entry; what it changed are the values of its controls now."""
+        life = self._heard(run, job, said.replica, said.incarnation, at)
+        if life is None or not said.changes or said.kind != "applied":
+            return
+        new = {change.name: change.new for change in said.changes}
+        life.controls = tuple(
+            replace(spec, value=new[spec.name]) if spec.name in new else spec
+            for spec in life.controls
+        )
+        life.views = [control_view(spec) for spec in life.controls]
 
     def unbegun(self, now: float) -> list[Job]:
         """Live jobs without a Begin."""

@@ -150,7 +150,7 @@ class Ingest:
                 else:
                     self._complain(stored.subject, "it registers another replica")
             case Outcome(replica=where.replica):
-                self.fleet.spoke(where.run, where.job, where.replica, message.incarnation, at)
+                self.fleet.answered(where.run, where.job, message, at)
                 self._tell(self.log(where.run, where.job).decided(message))
             case Lifecycle(replica=where.replica):
                 self.fleet.ended(where.run, where.job, message, at)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from harness.weaver import LR, beat, lifecycle, registration
+from harness.weaver import LR, beat, lifecycle, outcome, registration
 from weavelet.exceptions import CommandError
-from weavelet.messages import ReportBatch
+from weavelet.messages import Change, ReportBatch
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.protocol import Snapshot, StatusUpdate
 
@@ -247,3 +247,13 @@ def test_a_forgotten_job_is_removed_at_the_clients():
     fleet.tick(1.0)
     assert fleet.changes(since, 1.0).removed == [("train", "j1")]
     assert fleet.snapshot(1.0) == []
+
+
+def test_what_was_applied_is_the_value_that_is_shown():
+    """An applied outcome's new values replace those of the registration; others do not."""
+    fleet = fleet_of(registration())
+    fleet.answered("train", "j1", outcome("e1", changes=(Change("lr", 0.1, 0.25),)), 1.0)
+    refused = outcome("e2", "rejected", changes=(Change("lr", 0.25, 0.9),))
+    fleet.answered("train", "j1", refused, 2.0)
+    (job,) = fleet.snapshot(2.0)
+    assert {control.name: control.value for control in job.replicas[0].controls}["lr"] == 0.25
