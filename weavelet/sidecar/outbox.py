@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import Lifecycle, Outcome, Registration, ReportBatch, Sample, Scalar
 from weavelet.wire import subjects
-from weavelet.wire.bus import Bus
+from weavelet.wire.bus import Bus, TooLargeError
 from weavelet.wire.envelope import encode
 
 BATCH_SECONDS = 0.1
 """Time between two report batches."""
 KEPT_SAMPLES = 50_000
 """Samples held while the bus is away; the oldest are shed beyond."""
+
+KEPT_BYTES = (1 << 20) - 1024
+"""The largest message: what a NATS server takes unless told otherwise, with room for headers."""
 
 _BATCH_SAMPLES = 500
 _RETRY_SECONDS = 0.25
@@ -57,9 +61,9 @@ class Outbox:
         """Publish in order, for as long as it takes; `stored` is called when the bus has it.
 
         Raises:
-            MalformedError: the message cannot travel.
+            MalformedError: the message cannot travel, or is larger than `KEPT_BYTES`.
         """
-        self._kept.append((f"{self._incarnation}.{identifier}", encode(message), stored))
+        self._kept.append((f"{self._incarnation}.{identifier}", _fitting(message), stored))
         self._more.set()
 
     def take(self, first: int, samples: tuple[Sample, ...]) -> None:
@@ -82,8 +86,8 @@ class Outbox:
         try:
             await self._bus.wait_connected()
             await self._bus.append(self._outcomes, data, message_id=identifier)
-        except MalformedError as error:
-            _log.warning("left out a message that the bus cannot take: %s", error)
+        except TooLargeError as error:
+            _log.warning("left out what would hold up all that comes after it: %s", error)
         except BusError as error:
             _log.info("%s; trying again", error)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -115,27 +119,46 @@ class Outbox:
 
     async def _ship_batch(self) -> bool:
         count = min(len(self._samples), _BATCH_SAMPLES)
-        batch = [self._samples.popleft() for _ in range(count)]
-        for part in _consecutive(batch):
+        parts = deque(_consecutive([self._samples.popleft() for _ in range(count)]))
+        while parts:
+            part = parts[0]
             message = columnar(self._replica, self._incarnation, part, time.time, time.monotonic)
             identifier = f"{self._incarnation}.report.{message.first}"
             try:
-                await self._bus.store(self._reports, encode(message), message_id=identifier)
-            except MalformedError as error:
-                self.shed += len(part)
-                _log.warning("left out %d samples: %s", len(part), error)
+                await self._bus.store(self._reports, _fitting(message), message_id=identifier)
+            except (MalformedError, TooLargeError) as error:
+                # Only what cannot travel by itself is left out, not what it came with.
+                parts.popleft()
+                if half := len(part) // 2:
+                    parts.extendleft((part[half:], part[:half]))
+                else:
+                    self.shed += 1
+                    _log.warning("left out a sample: %s", error)
             except BusError as error:
-                self._put_back(batch[batch.index(part[0]) :])
+                self._put_back(parts)
                 _log.info("%s; %d samples wait", error, len(self._samples))
                 return False
+            except asyncio.CancelledError:
+                self._put_back(parts)
+                raise
+            else:
+                parts.popleft()
         return True
 
-    def _put_back(self, batch: list[tuple[int, Sample]]) -> None:
+    def _put_back(self, parts: Iterable[list[tuple[int, Sample]]]) -> None:
         """Put samples back before those that came since, the oldest shed first."""
+        batch = list(itertools.chain.from_iterable(parts))
         room = KEPT_SAMPLES - len(self._samples)
         self.shed += max(0, len(batch) - room)
         if room > 0:
             self._samples.extendleft(reversed(batch[-room:]))
+
+
+def _fitting(message: Kept | ReportBatch) -> bytes:
+    data = encode(message)
+    if len(data) > KEPT_BYTES:
+        raise MalformedError("message", f"{len(data)} bytes, at most {KEPT_BYTES} are allowed")
+    return data
 
 
 def _consecutive(batch: list[tuple[int, Sample]]) -> list[list[tuple[int, Sample]]]:

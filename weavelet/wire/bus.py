@@ -13,9 +13,18 @@ from weavelet.wire.connection import Connection, Server
 from weavelet.wire.hints import Hints
 from weavelet.wire.jetstream import ApiError, Stored
 from weavelet.wire.link import Link, Subscription, jitter, log
-from weavelet.wire.request import LostError, NoStreamError, UnansweredError
+from weavelet.wire.request import LostError, NoStreamError, TooLargeError, UnansweredError
 
-__all__ = ["Bus", "BusError", "LostRace", "Server", "StoreChanged", "Stored", "Subscription"]
+__all__ = [
+    "Bus",
+    "BusError",
+    "LostRace",
+    "Server",
+    "StoreChanged",
+    "Stored",
+    "Subscription",
+    "TooLargeError",
+]
 
 APPEND_SECONDS = 10.0
 
@@ -142,7 +151,8 @@ class Bus(Link):
 
         Raises:
             LostRace: the subject's last message is another.
-            BusError: refused, too large, or not known to be stored within `timeout` seconds; then
+            TooLargeError: more bytes than the server takes.
+            BusError: refused, or not known to be stored within `timeout` seconds; then
                 call again with the same `message_id`.
         """
         stream = _stream_of(subject)
@@ -193,6 +203,7 @@ class Bus(Link):
         """Store a message in one attempt of a second at most, and return its sequence.
 
         Raises:
+            TooLargeError: more bytes than the server takes.
             BusError: refused, or not known to be stored.
         """
         headers = jetstream.append_headers(message_id, None)

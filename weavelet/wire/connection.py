@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription
 
 from weavelet.exceptions import BusError
 from weavelet.wire.jetstream import STATUS, size_of
-from weavelet.wire.request import LostError, Msg, NoStreamError, Request
+from weavelet.wire.request import LostError, Msg, NoStreamError, Request, TooLargeError
 
 log = logging.getLogger("weavelet.bus")
 
@@ -259,7 +259,7 @@ class Connection:
                 f"a message for {subject} has {size} bytes, the NATS server takes {limit}: "
                 "send less at once, or raise its max_payload"
             )
-            raise BusError(msg)
+            raise TooLargeError(msg)
 
     # nats-py awaits its callbacks inside its loops: these must neither wait nor raise.
 

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from weavelet.exceptions import BusError
 from weavelet.wire.jetstream import STATUS
 
-__all__ = ["LostError", "Msg", "NoStreamError", "Request", "UnansweredError"]
+__all__ = ["LostError", "Msg", "NoStreamError", "Request", "TooLargeError", "UnansweredError"]
 
 
 class LostError(BusError):
@@ -23,6 +23,10 @@ class UnansweredError(BusError):
 
 class NoStreamError(BusError):
     """Nobody answers on this subject: the stream, or JetStream, is not there."""
+
+
+class TooLargeError(BusError):
+    """More bytes than this server takes in one message; nothing was sent."""
 
 
 @dataclass
