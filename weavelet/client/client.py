@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -23,6 +24,7 @@ Update = protocol.ServerMessage
 _DEFAULT_DEADLINE = 60.0
 _GRACE_SECONDS = 30.0
 _CANCEL_SECONDS = 3.0
+_CLOSED = "closed"
 
 
 class Client:
@@ -38,6 +40,8 @@ class Client:
         self._token = token
         self._connection: Connection | None = None
         self._opening = asyncio.Lock()
+        self._gate = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="weavelet-client", daemon=True
@@ -56,10 +60,15 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end the client's thread. The client is then of no more use."""
-        if self._loop.is_closed():
-            return
-        self._wait_for(self._close())
+        """Close the connection and end the client's thread. The client is then of no more use.
+
+        What other threads do with it ends: a watch has no more updates, a call raises.
+        """
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -200,9 +209,15 @@ class Client:
         updates = self._watch(protocol.Subscribe(id="", runs=list(runs), metrics=metrics))
         try:
             while True:
-                yield self._wait_for(_next(updates))
+                try:
+                    update = self._wait_for(_next(updates))
+                except CommandError as error:
+                    if error.code == _CLOSED:
+                        return
+                    raise
+                yield update
         finally:
-            if not self._loop.is_closed():
+            if not self._closed:
                 self._wait_for(_aclose(updates))
 
     def send(
@@ -269,21 +284,33 @@ class Client:
     async def _close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            work.close()
-            raise CommandError("closed", "This client was closed; make a new one.")
         ended = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_marking(work, ended), self._loop)
+        # What is begun before close() is known to it.
+        with self._gate:
+            if self._closed:
+                work.close()
+                raise _closed()
+            future = asyncio.run_coroutine_threadsafe(_marking(work, ended), self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise _closed() from None
         except BaseException:
             # Ctrl-C lands here: what was begun is to be over before the caller cleans up.
             future.cancel()
             ended.wait(_CANCEL_SECONDS)
             raise
+
+
+def _closed() -> CommandError:
+    return CommandError(_CLOSED, "This client was closed; make a new one.")
 
 
 async def _marking(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:

@@ -282,3 +282,23 @@ def test_a_watch_may_outlive_its_client():
             watch = client.watch()
             next(watch)
         watch.close()
+
+
+def test_closing_ends_what_another_thread_waits_for():
+    """A watch that waits in one thread ends when another closes the client, and hangs nobody."""
+    with scripted(lambda request: [protocol.Snapshot(id=request.id)]) as weaver:
+        client = Client(weaver.url, TOKEN)
+        began, seen = threading.Event(), []
+
+        def watch():
+            for each in client.watch():
+                seen.append(each)
+                began.set()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        assert began.wait(10)
+        client.close()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(seen) == 1
