@@ -1,0 +1,125 @@
+"""A TCP proxy on this host that delays, stalls and resets what goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+class Proxy:
+    """Forwards to `target()`, a (host, port) asked at every connection. Thread-safe."""
+
+    def __init__(self, target):
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self._thread.start()
+        self._delay = 0.0
+        self._flowing = asyncio.Event()
+        self._writers = set()
+        self._tasks = set()
+        self._server = self._call(self._listen(0))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self):
+        """From here on nothing goes through, in either direction, and nobody is told."""
+        self._do(self._flowing.clear)
+
+    def delay(self, seconds):
+        """Every piece of data waits this long, those behind it for their turn."""
+        self._delay = seconds
+
+    def reset(self):
+        """Reset all connections."""
+        self._do(self._reset)
+
+    def refuse(self):
+        """Reset all connections and take no more."""
+
+        async def refuse():
+            self._server.close()
+            self._reset()
+
+        self._call(refuse())
+
+    def heal(self):
+        """Everything goes through again, at once, also what was held back."""
+        self._delay = 0.0
+        self._do(self._flowing.set)
+        if not self._server.is_serving():
+            self._server = self._call(self._listen(self.port))
+
+    def close(self):
+        async def close():
+            self._server.close()
+            self._reset()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+        self._call(close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def _do(self, function):
+        async def do():
+            function()
+
+        self._call(do())
+
+    async def _listen(self, port):
+        self._flowing.set()
+        return await asyncio.start_server(self._accept, "127.0.0.1", port)
+
+    def _reset(self):
+        for writer in self._writers:
+            with suppress(OSError):
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT
+                )
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _accept(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        self._writers.add(writer)
+        try:
+            await self._flowing.wait()
+            there, back = await asyncio.open_connection(*self._target())
+            self._writers.add(back)
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        except OSError:
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(asyncio.current_task())
+            self._writers.discard(writer)
+
+    async def _pump(self, reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        self._writers.discard(writer)
+
+
+@contextmanager
+def proxied(target):
+    """A proxy to `target()`."""
+    proxy = Proxy(target)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,130 @@
+"""A nats-server, a weaver and a network between trainers and server, each to be broken by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+
+from harness.faults import go_on, holds
+from harness.nats import kill as kill_nats
+from harness.proxy import Proxy
+from harness.trainers import clean_environment
+from weavelet.client import Client
+from weavelet.settings import read_endpoint
+from weavelet.weaver.nats_server import NatsServer
+
+
+class Weaver:
+    """A `weavelet up` in a process of its own, that uses the stage's server."""
+
+    def __init__(self, folder, nats, environment):
+        self.home = folder
+        self.log = folder / "weaver.log"
+        self._nats = nats
+        self._environment = {
+            **clean_environment(),
+            "WEAVELET_HOME": str(folder),
+            **environment,
+        }
+        self.process = None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def endpoint(self):
+        return read_endpoint(self.home)
+
+    def start(self):
+        """Start it; return when clients can come."""
+        self.home.mkdir(exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "weavelet.client.cli", "up", "--port", "0"]
+                + ["--nats-url", self._nats.url],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        holds(self._is_up, 60, f"a weaver; see {self.log}:")
+
+    def _is_up(self):
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        return self.endpoint is not None and self.endpoint.pid == self.pid
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            go_on(self.pid)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class Stage:
+    """All but the trainers. `store` is the folder of the nats-server."""
+
+    def __init__(self, folder, store=None, weaver_environment=()):
+        self.folder = folder
+        self.store = store or folder / "nats"
+        self.nats = NatsServer(self.store)
+        asyncio.run(self.nats.start())
+        self.proxy = Proxy(lambda: ("127.0.0.1", self.nats.port))
+        self.weaver = Weaver(folder / "home", self.nats, dict(weaver_environment))
+        self.sidecar_log = folder / "sidecar.log"
+
+    def names(self, run, job):
+        """The environment of a trainer whose way to the server is the proxy."""
+        return {
+            "WEAVELET_RUN": run,
+            "WEAVELET_JOB": job,
+            "WEAVELET_NATS_URL": self.nats.url.replace(f":{self.nats.port}", f":{self.proxy.port}"),
+            "WEAVELET_SIDECAR_LOG": str(self.sidecar_log),
+        }
+
+    def client(self):
+        """A client of the weaver; its token and port outlive the weaver's process."""
+        endpoint = self.weaver.endpoint
+        return Client(endpoint.http_url, endpoint.token)
+
+    def kill_nats(self):
+        kill_nats(self.nats)
+
+    def start_nats(self):
+        asyncio.run(self.nats.start())
+
+    def stop_nats(self):
+        os.killpg(self.nats.process.pid, signal.SIGSTOP)
+
+    def thaw_nats(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.nats.process.pid, signal.SIGCONT)
+
+    def close(self):
+        self.proxy.heal()
+        self.weaver.close()
+        self.thaw_nats()
+        asyncio.run(self.nats.stop())
+        self.proxy.close()
+
+
+@contextmanager
+def staged(folder, **options):
+    """A stage on which everything runs."""
+    stage = Stage(folder, **options)
+    try:
+        stage.weaver.start()
+        yield stage
+    finally:
+        stage.close()
