@@ -58,7 +58,7 @@ class Page:
         else:
             # macOS: an unlinked file, as shm_open is not in the standard library without a name.
             descriptor, path = tempfile.mkstemp(prefix="weavelet-")
-            os.unlink(path)
+            os.unlink(path)  # noqa: PTH108  pathlib is not otherwise needed here
         try:
             os.ftruncate(descriptor, _SIZE)
             return cls(descriptor)

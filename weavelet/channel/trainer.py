@@ -77,6 +77,7 @@ class TrainerEnd:
         deadline = time.monotonic() + patience
         with self._lock:
             self._closed = True
+            self.flush()
             while self._partial and (left := deadline - time.monotonic()) > 0:
                 _await(self.fileno(), select.POLLOUT, left)
                 self.flush()

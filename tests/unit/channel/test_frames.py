@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from weavelet.channel.frames import MAX_FRAME_BYTES, Reader, encode
 from weavelet.exceptions import MalformedError
 from weavelet.messages import (
-    Adopt,
     Bye,
     Deliver,
     Entry,
@@ -46,12 +45,6 @@ entries = st.builds(
 )
 messages = st.one_of(
     st.builds(Deliver, entries, positions, st.none() | st.floats(0, 1e9), st.booleans()),
-    st.builds(
-        Adopt,
-        st.dictionaries(st.text(max_size=8), values, max_size=3),
-        st.lists(st.tuples(st.text(max_size=4), st.integers(0, 9)), max_size=3).map(tuple),
-        positions,
-    ),
     st.builds(Kept, st.integers(0, 2**40)),
     st.builds(Refused, st.text()),
 )
@@ -184,4 +177,4 @@ def test_endless_nesting_is_refused_at_its_sender():
     endless = []
     endless.append(endless)
     with pytest.raises(MalformedError):
-        encode(Adopt({"a": endless}, (), Position("e", 1)))
+        encode(Set({"a": endless}))
