@@ -47,26 +47,31 @@ class Step(msgspec.Struct, frozen=True):
 def carry_out(steps: Sequence[Step]) -> Verdict:
     """Run the handlers in order; if one raises, set back those that were begun.
 
+    Text that a handler returns becomes the reason of an applied verdict.
+
     Raises:
         KeyboardInterrupt, SystemExit: raised by a handler, after all were set back.
     """
     begun: list[Step] = []
     changes: list[Change] = []
+    said: list[str] = []
     try:
         for step in steps:
             begun.append(step)
-            changes.append(step.change(_set(step)))
+            changes.append(step.change(_set(step, said)))
     except (KeyboardInterrupt, SystemExit):
         _logger.warning("interrupted while setting controls; %s", _set_back(begun))
         raise
     except BaseException as exc:  # the user's code: whatever it raises, training goes on
         return _failure(exc, begun)
-    return Verdict("applied", tuple(changes))
+    return Verdict("applied", tuple(changes), "; ".join(said) or None)
 
 
-def _set(step: Step) -> Value:
+def _set(step: Step, said: list[str]) -> Value:
     control = step.control
-    control.function(step.given)
+    returned = control.function(step.given)
+    if isinstance(returned, str) and returned:
+        said.append(f"{control.name}: {returned[:500]}")
     control.last = step.new
     new = step.new if control.get is None else control.current()[0]
     control.last = new

@@ -51,6 +51,15 @@ def test_what_was_set_is_set_back(read):
     assert store.now == {"a": 1, "b": 2, "c": 3}
 
 
+def test_what_a_handler_says_is_the_reason():
+    """Text that handlers return is shown with the applied outcome, and nothing else is."""
+    registry = Registry()
+    registry.handler("size", type=int)(lambda value: f"from batch {value} on")
+    registry.handler("quiet", type=int)(lambda value: value)
+    assert registry.apply({"size": 3, "quiet": 1}).reason == "size: from batch 3 on"
+    assert registry.apply({"quiet": 2}).reason is None
+
+
 def test_the_one_that_raised_is_set_back_too():
     """A handler may have done half of its work before it raised."""
     store = Store("ab")
