@@ -107,6 +107,11 @@ class Trainer:
         self.process.kill()
         self.process.wait()
 
+    def say(self, line):
+        """Write a line to its standard input, which must have been asked for."""
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -122,16 +127,18 @@ class Trainer:
         self.process.wait()
         for reader in self._readers:
             reader.join()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 @contextmanager
-def training(script, *arguments, cwd=None, python=(), **environment):
-    """Run a script's text (or the file of a Path) as a trainer."""
+def training(script, *arguments, cwd=None, python=(), stdin=False, **environment):
+    """Run a script's text (or the file of a Path) as a trainer; `stdin` to be able to `say`."""
     program = [str(script)] if isinstance(script, Path) else ["-c", script]
     process = subprocess.Popen(
         [sys.executable, *python, *program, *arguments],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
