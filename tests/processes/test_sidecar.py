@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from harness.nats import asynchronous, kill
+from harness.nats import asynchronous, kill, until
 from harness.operators import operating
 from harness.trainers import LOOP, PLAIN, children_of, is_alive, training
 from weavelet.messages import (
@@ -108,6 +108,19 @@ async def test_a_killed_trainer_is_called_crashed_and_its_sidecar_goes(nats, nam
             end = await operator.ended(seconds=5)
             await operator.until(lambda: not is_alive(sidecar), seconds=3)
     assert end.state == "crashed"
+
+
+@asynchronous
+async def test_a_sidecar_goes_with_its_trainer_also_while_the_server_is_lost(nats, names):
+    """Server and trainer die together, with samples still to be sent: no sidecar stays behind."""
+    async with operating(nats) as operator:
+        with training(PLAIN, **names) as trainer:
+            await operator.registered("lr")
+            (sidecar,) = children_of(trainer.pid)
+            os.kill(nats.process.pid, signal.SIGSTOP)
+            trainer.kill()
+            kill(nats)
+            await until(lambda: not is_alive(sidecar), 5)
 
 
 @asynchronous

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
@@ -45,6 +46,8 @@ from weavelet.wire.envelope import decode, encode
 HEARTBEAT_SECONDS = 1.0
 FAREWELL_SECONDS = 0.9
 """How long telling of the trainer's end may take; the sidecar is gone within a second of it."""
+LAST_SECONDS = 3.0
+"""When a sidecar that has not managed to end is ended."""
 
 _BEATS_PER_VITALS = 2
 _LOOK_SECONDS = 0.1
@@ -116,6 +119,8 @@ class Companion:
         )
         for task in done:
             task.result()
+        # Whatever goes wrong from here on, no sidecar stays behind: the kernel's timer ends it.
+        signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
         await _cancel(reading, working)
         for message in self._end.remaining():
             self._take(message)

@@ -114,8 +114,8 @@ class Outbox:
             await self._bus.wait_connected()
             if self._kept:
                 await self._send_first()
-            else:
-                await self._ship_batch()
+            elif not await self._ship_batch():
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ship_batch(self) -> bool:
         count = min(len(self._samples), _BATCH_SAMPLES)
