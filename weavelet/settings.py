@@ -6,6 +6,7 @@ Arguments beat the environment, the environment beats the defaults.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import socket
@@ -27,6 +28,7 @@ VARIABLES: dict[str, str] = {
     "WEAVELET_TOKEN": "token of the weaver for CLI and client; default: the endpoint.json",
     "WEAVELET_NATS_SERVER": "path of a nats-server to use instead of the installed one",
     "WEAVELET_PYTHON": "Python interpreter for the sidecar; default: this one",
+    "WEAVELET_STALL_SECONDS": "least time without a poll that counts as a hang; default 30",
     "WEAVELET_SIDECAR_LOG": "file to which the sidecar appends its log; default: none",
 }
 
@@ -204,6 +206,23 @@ def mode(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
         msg = f"mode (WEAVELET_MODE) must be 'online' or 'disabled', got {chosen!r}"
         raise ValueError(msg)
     return chosen
+
+
+def stall_seconds(environ: Mapping[str, str] = os.environ) -> float:
+    """The least time without a poll that counts as a hang: WEAVELET_STALL_SECONDS, else 30.
+
+    Raises:
+        ValueError: it is not a number above 0.
+    """
+    given = environ.get("WEAVELET_STALL_SECONDS") or "30"
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        msg = f"WEAVELET_STALL_SECONDS must be seconds > 0, got {given!r}"
+        raise ValueError(msg)
+    return seconds
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:

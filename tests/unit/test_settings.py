@@ -307,3 +307,16 @@ def test_every_variable_that_is_read_is_in_the_table():
     }
     streams = {"WEAVELET_CONTROL", "WEAVELET_OUTCOME", "WEAVELET_REPORT", "WEAVELET_EXTERNAL"}
     assert read - streams == set(settings.VARIABLES)
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "0", "nan"])
+def test_seconds_until_a_hang_are_a_number_above_0(given):
+    """What is none is refused with its name and value."""
+    with pytest.raises(ValueError, match=f"WEAVELET_STALL_SECONDS.*{given!r}"):
+        settings.stall_seconds({"WEAVELET_STALL_SECONDS": given})
+
+
+def test_seconds_until_a_hang_default_to_thirty():
+    """Also where the variable is empty."""
+    assert settings.stall_seconds({}) == settings.stall_seconds({"WEAVELET_STALL_SECONDS": ""}) == 30
+    assert settings.stall_seconds({"WEAVELET_STALL_SECONDS": "2.5"}) == 2.5

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from weavelet import settings
 from weavelet.channel.page import Page
 from weavelet.channel.sidecar import SidecarEnd
 from weavelet.exceptions import BusError, MalformedError
@@ -36,7 +37,7 @@ from weavelet.sidecar.claim import PROBE, Claim
 from weavelet.sidecar.control import Control
 from weavelet.sidecar.life import is_frozen
 from weavelet.sidecar.outbox import Outbox
-from weavelet.sidecar.progress import Progress, state
+from weavelet.sidecar.progress import STALL_FLOOR, Progress, state
 from weavelet.sidecar.server import find_server
 from weavelet.sidecar.vitals import Vitals
 from weavelet.wire import subjects
@@ -75,13 +76,14 @@ class Companion:
         )
         self._claim = Claim(identity.incarnation)
         self._speak = asyncio.Event()
-        self._progress = Progress(time.monotonic())
+        self._progress = Progress(time.monotonic(), _stall_floor())
         self._vitals = Vitals(trainer, identity.local_rank)
         self._read_vitals: dict[str, float] = {}
         self._heartbeat_subject = subjects.heartbeat(
             identity.run, identity.job, identity.replica
         )
         self._controls = hello.controls
+        self._outbox.config_hash = hello.state
         self._section: Section | None = None
         self._section_began = 0.0
         self._started: set[int] = set()
@@ -143,9 +145,11 @@ class Companion:
                 self._control.delivered.pop(outcome.sequence, None)
                 self._started.discard(outcome.sequence)
                 self._decided = max(self._decided, outcome.sequence)
+                self._outbox.config_hash = outcome.state
                 self._keep_outcome(outcome)
-            case Controls(controls=controls):
+            case Controls(controls=controls, state=config_hash):
                 self._controls = controls
+                self._outbox.config_hash = config_hash
                 if self._joined:
                     self._register()
             case Section():
@@ -254,6 +258,7 @@ class Companion:
             device=self._vitals.device,
             vitals=self._read_vitals,
             claiming=not self._claim.held,
+            config_hash=self._outbox.config_hash,
         )
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 
@@ -305,6 +310,14 @@ class Companion:
         )
         with contextlib.suppress(asyncio.TimeoutError, BusError):
             await asyncio.wait_for(self._outbox.flush(), FAREWELL_SECONDS)
+
+
+def _stall_floor() -> float:
+    try:
+        return settings.stall_seconds()
+    except ValueError as error:
+        _log.warning("%s; using %g", error, STALL_FLOOR)
+        return STALL_FLOOR
 
 
 async def _all(*coroutines: Coroutine[Any, Any, None]) -> None:

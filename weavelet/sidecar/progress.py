@@ -9,7 +9,7 @@ from weavelet.channel.page import Phase
 from weavelet.messages import ReplicaState
 
 STALL_FLOOR = 30.0
-"""Seconds without a poll below which nothing counts as a hang."""
+"""Seconds without a poll below which nothing counts as a hang, unless told otherwise."""
 STALL_STEPS = 10
 """How many median steps without a poll count as a hang."""
 
