@@ -267,7 +267,7 @@ class Companion:
         behind = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            missing = self._words[Page.SAMPLED] - self._words[Page.DROPPED] - self._outbox.taken
+            missing = self._words[Page.SAMPLED] - self._outbox.taken
             if missing > 0 and missing == behind:
                 self._end.ring()
             behind = missing
