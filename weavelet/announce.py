@@ -16,9 +16,9 @@ _log = logging.getLogger("weavelet")
 Specs = tuple[ControlSpec, ...]
 
 
-def controls_frame(specs: Specs) -> bytes:
+def controls_frame(specs: Specs, state: str) -> bytes:
     """A frame with all controls; without their current values where these make it too large."""
-    return _fitting(specs, lambda fitting: encode(Controls(fitting)))
+    return _fitting(specs, lambda fitting: encode(Controls(fitting, state)))
 
 
 def hello_frame(hello: Hello) -> bytes:

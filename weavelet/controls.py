@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from weavelet import reference
 from weavelet.declarations import Action, Control, error_text
 from weavelet.exceptions import ControlError
 from weavelet.marks import Mark, action, handler, marked
 from weavelet.messages import Change, ControlSpec, Value
+from weavelet.schema import describe
 from weavelet.signatures import Function, origin
 from weavelet.transaction import Step, Verdict, carry_out, traceback_text
 from weavelet.values import UNKNOWN, encode, short
@@ -143,6 +145,20 @@ class Registry:
         """All controls and actions in the order of registration, with current values."""
         return tuple(declared.spec() for declared in self._declared.values())
 
+    def page(self, run: str = "") -> str:
+        """All of them as a Markdown page."""
+        return reference.page(self.specs(), self._words, run=run)
+
+    def _words(self, spec: ControlSpec, parameter: str | None) -> str:
+        declared = self._declared[spec.name]
+        if isinstance(declared, Action):
+            return describe(declared.shapes[parameter or ""].info)
+        return describe(declared.shape.info)
+
+    def names(self) -> set[str]:
+        """The names of all controls."""
+        return {control.name for control in self._controls()}
+
     def values(self) -> dict[str, Value]:
         """The controls' values as plain data: from `get`, else as last applied, else absent."""
         values = {control.name: control.effective() for control in self._controls()}
@@ -159,11 +175,13 @@ class Registry:
         *,
         expect: Mapping[str, Value] = {},
         dry_run: bool = False,
+        by: str = "",
     ) -> Verdict:
         """Set several controls in the order given, all or none.
 
         Nothing is touched unless every value fits, every `expect` holds and every old value can be
-        read. A dry run ends there, as `skipped`, with the changes that would be made.
+        read. A dry run ends there, as `skipped`, with the changes that would be made. `by` is kept
+        for whoever expects another value later: "set by ann at step 812".
         """
         steps, refused = self._plan(values, expect)
         if refused is not None:
@@ -171,7 +189,10 @@ class Registry:
         if dry_run:
             return Verdict("skipped", tuple(step.change(step.new) for step in steps), "dry run")
         verdict = carry_out(steps)
-        if verdict.kind == "failed" and any(step.control.quarantined for step in steps):
+        if verdict.kind == "applied":
+            for step in steps:
+                step.control.last_by = by
+        elif any(step.control.quarantined for step in steps):
             self.version += 1
         return verdict
 
@@ -275,6 +296,8 @@ def _check_expected(control: Control, value: Value) -> None:
     # Not a bare ==: NaN is what it is.
     if wanted != current and msgspec.msgpack.encode(wanted) != msgspec.msgpack.encode(current):
         text = f"expected to be {short(value)}, but it is {short(current)}"
+        if control.last_by and current == control.last:
+            text = f"{text}, {control.last_by}"
         raise ControlError(control.name, text)
 
 

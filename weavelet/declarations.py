@@ -50,7 +50,10 @@ class Declaration:
 
 
 class Control(Declaration):
-    """A named, typed value that can be set. `last` is what was last applied, as plain data."""
+    """A named, typed value that can be set.
+
+    `last` is what was last applied, as plain data, and `last_by` by whom, in words.
+    """
 
     kind = "control"
 
@@ -80,6 +83,7 @@ class Control(Declaration):
         self.get: Callable[[], object] | None = get
         self.unit = unit
         self.last: Value | Unknown = UNKNOWN
+        self.last_by = ""
         self.failures = 0
         self.last_failure = ""
 

@@ -81,3 +81,16 @@ class CommandError(WeaveletError):
         self.text = text
         self.known = tuple(known)
         self.exit_code = exit_code
+
+
+class ReplayError(WeaveletError):
+    """A file that cannot be replayed: damaged, of another version, or of another run.
+
+    `line` counts from 1, None where it is about the whole file.
+    """
+
+    def __init__(self, path: str, text: str, *, line: int | None = None) -> None:
+        super().__init__(f"{path}: {text}" if line is None else f"{path}, line {line}: {text}")
+        self.path = path
+        self.line = line
+        self.text = text

@@ -1,4 +1,4 @@
-"""The structs that cross the channel and, as protobuf, the bus.
+"""The structs that cross the channel and, as protobuf, the bus; and the lines of an export.
 
 Values are plain JSON-like data. NaN and infinities are allowed in floats and travel as themselves.
 """
@@ -14,9 +14,7 @@ Value: TypeAlias = Any
 
 Scalar: TypeAlias = Union[bool, int, float, str]
 
-OutcomeKind: TypeAlias = Literal[
-    "applied", "rejected", "failed", "expired", "skipped", "unknown"
-]
+OutcomeKind: TypeAlias = Literal["applied", "rejected", "failed", "expired", "skipped", "unknown"]
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -128,9 +126,7 @@ class Settled(Record, frozen=True, tag="settled"):
     outcomes: tuple[Outcome, ...] = ()
 
 
-Body: TypeAlias = Union[
-    Begin, Set, Act, Pause, Resume, Stop, Freeze, Unfreeze, Notice, Settled
-]
+Body: TypeAlias = Union[Begin, Set, Act, Pause, Resume, Stop, Freeze, Unfreeze, Notice, Settled]
 
 
 class Entry(Record, frozen=True, kw_only=True):
@@ -190,7 +186,8 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     """The first frame on a new channel. `position` is the last entry that the trainer has taken.
 
     `url` and `creds` are the session's own choice of a NATS server, never on a command line since
-    they may hold a password. `interactive` says that no poll for long is no hang.
+    they may hold a password. `interactive` says that no poll for long is no hang. `state` is the
+    hash of all effective control values, as far as it is known.
     """
 
     identity: Identity
@@ -200,12 +197,17 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     url: str | None = None
     creds: str | None = None
     interactive: bool = False
+    state: str = ""
 
 
 class Controls(Record, frozen=True, tag="controls"):
-    """The complete list of controls and actions; changes of values are told by outcomes."""
+    """The complete list of controls and actions; changes of values are told by outcomes.
+
+    `state` is the hash of all effective control values.
+    """
 
     controls: tuple[ControlSpec, ...]
+    state: str = ""
 
 
 class Started(Record, frozen=True, tag="started"):
@@ -250,9 +252,7 @@ class Bye(Record, frozen=True, tag="bye"):
     error: str | None = None
 
 
-FromTrainer: TypeAlias = Union[
-    Hello, Controls, Started, Decided, Reports, Section, Bye
-]
+FromTrainer: TypeAlias = Union[Hello, Controls, Started, Decided, Reports, Section, Bye]
 
 
 # Sidecar to trainer.
@@ -270,16 +270,28 @@ class Deliver(Record, frozen=True, tag="deliver"):
     earlier: bool = False
 
 
-class Adopt(Record, frozen=True, tag="adopt"):
-    """What the job's log says was applied for this replica before it joined.
+class AppliedSet(Record, frozen=True):
+    """A Set that the log says was applied: its entry, its author and what it set."""
 
-    `values` is the fold, in order, of the applied Sets, one transaction; `entries` names them as
-    (id, sequence).
+    entry: str
+    sequence: int
+    author: str
+    values: dict[str, Value]
+
+
+class Adopt(Record, frozen=True, tag="adopt"):
+    """What the job's log says was applied for this replica before it joined, in order.
+
+    It is taken over as one transaction.
     """
 
-    values: dict[str, Value]
-    entries: tuple[tuple[str, int], ...]
+    sets: tuple[AppliedSet, ...]
     position: Position
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The last value of each control."""
+        return {name: value for one in self.sets for name, value in one.values.items()}
 
 
 class Kept(Record, frozen=True, tag="kept"):
@@ -336,7 +348,8 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     `rate` is steps per second with pauses taken out. `sampled` and `dropped` count calls of
     report() over the incarnation. `received` is the position of the last entry that the trainer
     has decided. `vitals` maps names such as `process_rss_bytes` to numbers. `claiming` asks any
-    other live incarnation of this replica to speak up before this one takes control.
+    other live incarnation of this replica to speak up before this one takes control. `config_hash`
+    is that of all effective control values, the `state` of the last outcome.
     """
 
     replica: str
@@ -351,13 +364,15 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     device: str = ""
     vitals: dict[str, float] = {}
     claiming: bool = False
+    config_hash: str = ""
 
 
 class ReportBatch(Record, frozen=True, kw_only=True):
     """Samples of one replica, by column: `columns[name][i]` belongs to `steps[i]`.
 
     A metric absent from a sample is None there. `at` is seconds since the epoch on the sidecar's
-    clock, for display. `first` counts samples over the incarnation, drops included.
+    clock, for display. `first` counts samples over the incarnation, drops included. `config_hash`
+    is as in a heartbeat.
     """
 
     replica: str
@@ -366,6 +381,7 @@ class ReportBatch(Record, frozen=True, kw_only=True):
     steps: tuple[int, ...]
     at: tuple[float, ...]
     columns: dict[str, tuple[Scalar | None, ...]]
+    config_hash: str = ""
 
 
 class External(Record, frozen=True, kw_only=True):
@@ -382,3 +398,56 @@ Message: TypeAlias = Union[
     Entry, Registration, Outcome, Lifecycle, Heartbeat, ReportBatch, External
 ]
 """Everything that an envelope on the bus can hold."""
+
+
+# Lines of an export, read by a replay. JSON objects, so that other programs can read them.
+
+RECORD_VERSION = 1
+
+
+class RecordedChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One control that went from `old` to `new`."""
+
+    name: str
+    old: Value
+    new: Value
+
+
+class RecordedEntry(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """An entry that one replica applied, in one life, at one step.
+
+    `time` is the entry's own, seconds since the epoch on the server's clock. `adopted` says that it
+    was taken over from the log by a late or restarted replica. Non-finite floats are written "NaN",
+    "Infinity" and "-Infinity".
+    """
+
+    version: int
+    run: str
+    job: str
+    replica: str
+    incarnation: str
+    sequence: int
+    entry: str
+    author: str
+    time: float
+    step: int
+    adopted: bool = False
+
+
+class RecordedSet(RecordedEntry, frozen=True, kw_only=True, tag="set"):
+    """What was commanded and what it changed. Of Sets adopted at once the last has the changes."""
+
+    values: dict[str, Value]
+    changes: tuple[RecordedChange, ...] = ()
+
+
+class RecordedAct(RecordedEntry, frozen=True, kw_only=True, tag="act"):
+    """An action that was run."""
+
+    action: str
+    arguments: dict[str, Value] = {}
+
+
+Recorded: TypeAlias = Union[RecordedSet, RecordedAct]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
+from weavelet.checkpoint import Decision, Memory
 from weavelet.controls import Registry, Verdict
 from weavelet.exceptions import MalformedError, SessionError, StopTraining, WrongThreadError
 from weavelet.messages import (
     Act,
     Adopt,
+    AppliedSet,
     Change,
     Decided,
     Deliver,
@@ -65,6 +67,7 @@ class SafePoint:
         registry: Registry,
         channel: End,
         page: Page,
+        memory: Memory,
         *,
         on_stop: str,
         announce: Callable[[], None],
@@ -73,6 +76,7 @@ class SafePoint:
         self._registry = registry
         self._channel = channel
         self._page = page
+        self._memory = memory
         self._on_stop = on_stop
         self._announce = announce
         self._owner: int | None = None
@@ -126,6 +130,19 @@ class SafePoint:
             raise StopTraining(self._stop.reason)
         return tuple(self._changes)
 
+    def check_idle(self) -> None:
+        """Make sure that this thread may set controls now.
+
+        Raises:
+            WrongThreadError: another thread owns this session.
+            SessionError: called from inside a handler.
+        """
+        owner = self._owner
+        try:
+            self._check_caller()
+        finally:
+            self._owner = owner
+
     def _check_caller(self) -> None:
         caller = threading.get_ident()
         if self._owner is None:
@@ -169,6 +186,10 @@ class SafePoint:
         if self._is_known(message.position):
             return
         self.position = message.position
+        held = self._memory.held.get(message.entry.id)
+        if held is not None:
+            self._answer_held(message, held)
+            return
         at_step = message.entry.at_step
         if at_step is None or at_step == self._step:
             self._decide(message)
@@ -203,7 +224,10 @@ class SafePoint:
             self._answer(message, Verdict("expired", reason=reason))
             return
         if message.earlier and not self._does_no_harm_twice(entry):
-            reason = "an earlier life of this replica ended before it could say what became of it"
+            reason = (
+                "an earlier life of this replica ended before it could say what became of it; "
+                "it is not run again"
+            )
             self._answer(message, Verdict("unknown", reason=reason))
             return
         started = Started(entry.id, message.position.sequence)
@@ -230,7 +254,10 @@ class SafePoint:
         match body:
             case Set():
                 verdict = self._registry.apply(
-                    body.values, expect=body.expect, dry_run=body.dry_run
+                    body.values,
+                    expect=body.expect,
+                    dry_run=body.dry_run,
+                    by=f"set by {entry.author} at step {self._step}",
                 )
                 if verdict.kind == "applied":
                     self._changes += verdict.changes
@@ -278,37 +305,40 @@ class SafePoint:
         if self._is_known(message.position):
             return
         self.position = message.position
-        if not message.entries:
+        # What the checkpoint holds has been applied, and may have been built upon since.
+        sets = tuple(one for one in message.sets if one.entry not in self._memory.held)
+        if not sets:
             return
-        specs = self._registry.specs()
-        known = {spec.name for spec in specs if spec.kind == "control"}
-        values = {name: value for name, value in message.values.items() if name in known}
+        wanted = Adopt(sets, message.position).values
+        known = self._registry.names()
+        authors = ", ".join(dict.fromkeys(one.author for one in sets))
         try:
-            verdict = self._registry.apply(values)
+            verdict = self._registry.apply(
+                {name: value for name, value in wanted.items() if name in known},
+                by=f"set by {authors}, adopted at step {self._step}",
+            )
         except BaseException as error:
-            self._answer_adopted(message, _interrupted(error))
+            self._answer_adopted(sets, _interrupted(error))
             raise
         self._changes += verdict.changes
-        if missing := ", ".join(sorted(message.values.keys() - known)):
+        if missing := ", ".join(sorted(wanted.keys() - known)):
             _log.warning(
                 "the log of this job sets %s, which this replica has not registered", missing
             )
             reason = f"not registered here, so left out: {missing}"
             reason = f"{verdict.reason}; {reason}" if verdict.reason else reason
             verdict = msgspec.structs.replace(verdict, reason=reason)
-        self._answer_adopted(message, verdict)
+        self._answer_adopted(sets, verdict)
 
-    def _answer_adopted(self, message: Adopt, verdict: Verdict) -> None:
-        for identifier, sequence in message.entries:
-            last = (identifier, sequence) == message.entries[-1]
-            self._send(
-                self._outcome(
-                    identifier,
-                    sequence,
-                    verdict if last else Verdict(verdict.kind, reason=verdict.reason),
-                    adopted=True,
-                )
-            )
+    def _answer_adopted(self, sets: Sequence[AppliedSet], verdict: Verdict) -> None:
+        bare = Verdict(verdict.kind, reason=verdict.reason)
+        for one in sets:
+            said = verdict if one is sets[-1] else bare
+            outcome = self._outcome(one.entry, one.sequence, said)
+            self._send(msgspec.structs.replace(outcome, adopted=True))
+            if verdict.kind == "applied":
+                self._memory.decided[one.entry] = Decision("applied", self._step)
+                self._memory.adopted.append(one)
         self._announce_changes()
 
     def _refuse(self, message: Refused) -> None:
@@ -318,12 +348,20 @@ class SafePoint:
 
     def _answer(self, message: Deliver, verdict: Verdict) -> None:
         outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
+        self._memory.decided[message.entry.id] = Decision(verdict.kind, self._step)
         self._send(outcome)
         self._announce_changes()
 
-    def _outcome(
-        self, identifier: str, sequence: int, verdict: Verdict, adopted: bool = False
-    ) -> Outcome:
+    def _answer_held(self, message: Deliver, held: Decision) -> None:
+        reason = (
+            "decided in an earlier life of this replica, as the checkpoint says that was loaded; "
+            "it is not run again"
+        )
+        verdict = Verdict(held.kind, reason=reason)
+        outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
+        self._send(msgspec.structs.replace(outcome, step=held.step))
+
+    def _outcome(self, identifier: str, sequence: int, verdict: Verdict) -> Outcome:
         return Outcome(
             entry=identifier,
             sequence=sequence,
@@ -336,7 +374,6 @@ class SafePoint:
             result=verdict.result,
             traceback=verdict.traceback,
             state=self._registry.state(),
-            adopted=adopted,
         )
 
     def _send(self, outcome: Outcome) -> None:

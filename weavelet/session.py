@@ -9,12 +9,13 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from weavelet import lifetime, settings
+from weavelet import checkpoint, ledger, lifetime, settings
 from weavelet.announce import Specs, bye_frame, controls_frame, hello_frame
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
@@ -30,7 +31,8 @@ from weavelet.hotpath import (
     poll_nothing,
     report_nothing,
 )
-from weavelet.messages import Change, Hello, Identity, Section
+from weavelet.messages import Change, Hello, Identity, Recorded, Section
+from weavelet.replay import ReplayEnd
 from weavelet.safepoint import End, SafePoint
 from weavelet.spawn import Spawner
 
@@ -48,6 +50,7 @@ def session(
     job: str | None = None,
     url: str | None = None,
     controls: Iterable[object] = (),
+    replay: str | Path | None = None,
     adopt: Literal["job", "checkpoint", "none"] = "job",
     on_stop: Literal["raise", "flag"] = "raise",
     mode: Literal["online", "disabled"] | None = None,
@@ -66,6 +69,8 @@ def session(
             launcher calls it.
         url: NATS server to use. Default: WEAVELET_NATS_URL, else the `weavelet up` of this home.
         controls: Objects whose methods are marked with `@weavelet.handler` or `@weavelet.action`.
+        replay: A file of `weavelet export`: what it says was applied for this replica is applied
+            again at the same steps. There is no server then, and what is reported goes nowhere.
         adopt: Whether a late or restarted replica takes over the settings that the job's log says
             were applied ("job"), keeps what its checkpoint says ("checkpoint"), or starts as it is
             ("none").
@@ -74,6 +79,7 @@ def session(
 
     Raises:
         ValueError: a name is not a slug, or an argument is not one of its choices.
+        ReplayError: the file is damaged, or of another run, replica or version.
         TypeError: a marked method in `controls` cannot be a control.
     """
     return Weavelet(
@@ -82,6 +88,7 @@ def session(
         job=job,
         url=url,
         controls=controls,
+        replay=replay,
         adopt=adopt,
         on_stop=on_stop,
         mode=mode,
@@ -122,6 +129,7 @@ class Weavelet:
         job: str | None = None,
         url: str | None = None,
         controls: Iterable[object] = (),
+        replay: str | Path | None = None,
         adopt: Literal["job", "checkpoint", "none"] = "job",
         on_stop: Literal["raise", "flag"] = "raise",
         mode: Literal["online", "disabled"] | None = None,
@@ -133,8 +141,13 @@ class Weavelet:
         self._url = url
         self._adopt = _one_of("adopt", adopt, ("job", "checkpoint", "none"))
         self._on_stop = _one_of("on_stop", on_stop, ("raise", "flag"))
+        self._replay = None if replay is None else Path(replay)
+        self._recorded = self._read_replay(replica_id)
         self._registry = Registry()
+        self._memory = checkpoint.Memory()
+        self._step: int | None = None
         self._specs: Specs = ()
+        self._state = ""
         self._page: Page | None = None
         self._end: End | None = None
         self._spawner: Spawner | None = None
@@ -178,6 +191,8 @@ class Weavelet:
         if self._page is None or self._end is None:
             return
         self.stopped = self.stop_requested
+        self._step = self._polled_step()
+        self._memory.end_life()
         if self._spawner is not None:
             self._spawner.stop()
         self._rest()
@@ -276,6 +291,10 @@ class Weavelet:
         )
         return self._registering(decorate)
 
+    def docs(self) -> str:
+        """The page "Controls" as Markdown: all that is registered, with type, bounds and value."""
+        return self._registry.page()
+
     def register(self, owner: object) -> None:
         """Declare all methods of `owner` marked with `@weavelet.handler` or `@weavelet.action`."""
         self._registry.register(owner)
@@ -298,6 +317,43 @@ class Weavelet:
             self._show_section()
 
     # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """What belongs into the checkpoint that is written now, as plain data.
+
+        The value of every control that can be read, and which entries of the job's log were
+        decided, so that a life resumed from it applies none of them twice.
+        """
+        state = self._memory.write(self.run, self.job, self._polled_step(), self._registry.values())
+        return dict(state)
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, strict: bool = True
+    ) -> tuple[Change, ...]:
+        """Set every control that differs to its value in `state`, all or none.
+
+        Call it when the controls are registered, before or after the start. With adopt="job", what
+        the job's log says was applied after the checkpoint wins; it is adopted at the first polls.
+
+        Args:
+            state: What `state_dict()` returned.
+            strict: Whether a control that is not registered here is an error, or left out.
+
+        Raises:
+            ControlError: a control is not registered, refuses its value, or fails; none is set.
+            ValueError: `state` is something else.
+            WrongThreadError, SessionError: another thread polls, or a handler called it.
+        """
+        loaded = checkpoint.read(state)
+        if self._page is not None and self._safe_point is not None:
+            self._safe_point.check_idle()
+        values = self._memory.values(loaded, log_wins=self._adopt == "job")
+        changes = checkpoint.restore(self._registry, values, strict=strict)
+        self._memory.hold(loaded, self.run, self.job)
+        if self._safe_point is not None:
+            self._safe_point.announce_again()
+        self._ring()
+        return changes
 
     @property
     def stop_requested(self) -> bool:
@@ -324,11 +380,16 @@ class Weavelet:
     # Inside.
 
     def _begin(self) -> None:
-        self._warn_about_hosts()
+        if self._replay is None:
+            self._warn_about_hosts()
         try:
             page = Page.create()
         except OSError as error:
             _log.warning("cannot share a page with a sidecar: %s; training goes on unseen", error)
+            return
+        if self._replay is not None:
+            due = ledger.schedule(self._recorded)
+            self._connect(page, ReplayEnd(page, self._replay, due))
             return
         end = TrainerEnd(page)
         self._connect(page, end)
@@ -341,11 +402,13 @@ class Weavelet:
         self._page, self._end = page, end
         self._identity = _identity(self.run, self.job, self.replica_id)
         self._specs = self._registry.specs()
+        self._state = self._registry.state()
         self._safe_point = safe_point = SafePoint(
             self._identity,
             self._registry,
             end,
             page,
+            self._memory,
             on_stop=self._on_stop,
             announce=self._announce,
         )
@@ -386,6 +449,7 @@ class Weavelet:
             adopt=self._adopt,
             url=self._url,
             interactive=hasattr(sys, "ps1") or "ipykernel" in sys.modules,
+            state=self._state,
         )
         end.attach(ours, hello_frame(hello))
         if self._sections:
@@ -397,8 +461,9 @@ class Weavelet:
 
     def _announce(self) -> None:
         self._specs = self._registry.specs()
+        self._state = self._registry.state()
         if self._end is not None:
-            self._end.post(controls_frame(self._specs), "controls")
+            self._end.post(controls_frame(self._specs, self._state), "controls")
 
     def _registering(self, decorate: Callable[[F], F]) -> Callable[[F], F]:
         def decorated(function: F) -> F:
@@ -412,6 +477,24 @@ class Weavelet:
         """Let the next poll look, which announces what has been registered."""
         if self._page is not None:
             self._page.ring()
+
+    def _polled_step(self) -> int | None:
+        """The step of the last poll of this life, or of the life before; None before the first."""
+        if self._page is None:
+            return self._step
+        words = self._page.words
+        return words[Page.STEP] if words[Page.LOOKS] else None
+
+    def _read_replay(self, replica_id: str | None) -> list[Recorded]:
+        if self._replay is None:
+            return []
+        return ledger.of_replica(
+            self._replay,
+            ledger.read(self._replay),
+            self.run,
+            self.replica_id,
+            named=settings.replica_is_named(replica_id),
+        )
 
     def _show_section(self) -> None:
         if self._page is None or self._end is None:

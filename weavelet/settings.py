@@ -124,6 +124,11 @@ def replica_name(argument: str | None, environ: Mapping[str, str] = os.environ) 
     return f"{slugify(socket.gethostname())[:48]}-{pid}"
 
 
+def replica_is_named(argument: str | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody chose the replica's name, so that it means the same in another process."""
+    return bool(argument or environ.get("WEAVELET_REPLICA")) or rank_of(environ) is not None
+
+
 def rank_of(environ: Mapping[str, str] = os.environ) -> int | None:
     """The global rank as the launcher set it, None outside of one."""
     return _first_integer(_RANK_VARIABLES, environ)

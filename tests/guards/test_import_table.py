@@ -34,6 +34,7 @@ CLIENT = {
     "msgspec",
     "referencing",
     "rich",
+    "weavelet.reference",  # the page "Controls", which a trainer can print as well
     "weavelet.settings",
     "weavelet.weaver.protocol",
     *CONTRACTS,

@@ -29,6 +29,8 @@ _VERB_HELP = {
     "unfreeze": "Have a run accept commands again.",
     "watch": "Follow a run as it trains.",
     "log": "Print the control log of a run: what was commanded, and what became of it.",
+    "export": "Write what was applied as JSON lines, to be replayed.",
+    "docs": "Print the controls of a run as a Markdown page, or as JSON Schema.",
     "rm": "Forget a run that has ended.",
     "doctor": "Check what is needed and whether it works.",
 }

@@ -36,7 +36,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         if not self.settled:
             return False
         wanted = "skipped" if self.entry.body.get("dry_run") else "applied"
-        outcomes = {outcome.replica: outcome.outcome for outcome in self.outcomes}
+        # A replica's own comes first, then those of its later lives that adopted the entry.
+        outcomes = {outcome.replica: outcome.outcome for outcome in reversed(self.outcomes)}
         if not outcomes and not self.entry.addressed:
             return self.state == wanted
         asked = {*self.entry.addressed, *outcomes}

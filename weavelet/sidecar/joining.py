@@ -9,6 +9,7 @@ from typing import Literal
 from weavelet.messages import (
     Act,
     Adopt,
+    AppliedSet,
     Begin,
     Entry,
     Freeze,
@@ -18,7 +19,6 @@ from weavelet.messages import (
     Settled,
     Stop,
     Unfreeze,
-    Value,
 )
 
 
@@ -71,8 +71,7 @@ def plan(
         for logged in log
         if isinstance(logged.entry.body, Settled)
     }
-    values: dict[str, Value] = {}
-    adopted: list[tuple[str, int]] = []
+    adopted: list[AppliedSet] = []
     deliver: list[Logged] = []
     awaited: set[str] = set()
     for logged in log:
@@ -87,15 +86,16 @@ def plan(
             deliver.append(replace(logged, earlier=True))
         elif adopt == "job" and isinstance(entry.body, Set) and _applied(entry, end, replica):
             if awaited.isdisjoint(entry.body.values):
-                values.update(entry.body.values)
-                adopted.append((entry.id, logged.sequence))
+                adopted.append(
+                    AppliedSet(entry.id, logged.sequence, entry.author, entry.body.values)
+                )
             else:
                 deliver.append(_unconditional(logged, entry.body))
         if deliver and deliver[-1].sequence == logged.sequence and isinstance(entry.body, Set):
             awaited.update(entry.body.values)
     tail = log[-1].sequence if log else 0
     start = deliver[0].sequence - 1 if deliver else tail
-    return Plan(Adopt(values, tuple(adopted), Position(epoch, start)), tuple(deliver))
+    return Plan(Adopt(tuple(adopted), Position(epoch, start)), tuple(deliver))
 
 
 def _unconditional(logged: Logged, body: Set) -> Logged:

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import Lifecycle, Outcome, Registration, ReportBatch, Sample, Scalar
 from weavelet.wire import subjects
@@ -44,6 +46,8 @@ class Outbox:
         self._more = asyncio.Event()
         self._taken = 0
         self.shed = 0
+        self.config_hash = ""
+        """Of all effective control values, as last heard; it goes with every batch."""
 
     @property
     def taken(self) -> int:
@@ -122,7 +126,10 @@ class Outbox:
         parts = deque(_consecutive([self._samples.popleft() for _ in range(count)]))
         while parts:
             part = parts[0]
-            message = columnar(self._replica, self._incarnation, part, time.time, time.monotonic)
+            message = replace(
+                columnar(self._replica, self._incarnation, part, time.time, time.monotonic),
+                config_hash=self.config_hash,
+            )
             identifier = f"{self._incarnation}.report.{message.first}"
             try:
                 await self._bus.store(self._reports, _fitting(message), message_id=identifier)

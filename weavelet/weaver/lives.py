@@ -142,4 +142,5 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         metrics=to_json(life.metrics),
         vitals=to_json(beat.vitals) if beat else {},
         controls=life.views,
+        config_hash=beat.config_hash if beat else "",
     )

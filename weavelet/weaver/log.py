@@ -54,7 +54,7 @@ class Life:
     time: float
     at: float
     heard: dict[str, Outcome] = field(default_factory=dict)
-    adopted: dict[str, Outcome] = field(default_factory=dict)
+    adopted: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
     settled: dict[str, Outcome] | None = None
     settled_at: float = -math.inf
@@ -95,13 +95,13 @@ class Life:
 
     def update(self, request: str = "") -> EntryUpdate:
         """What clients are told of it, in answer to `request`."""
-        outcomes = {**self.adopted, **self.outcomes}
+        outcomes = [*self.outcomes.values(), *self.adopted.values()]
         return EntryUpdate(
             id=request,
             entry=entry_view(self.run, self.job, self.entry, self.sequence, self.time),
             state=self.state,
             settled=self.over,
-            outcomes=[outcome_view(outcome) for outcome in outcomes.values()],
+            outcomes=[outcome_view(outcome) for outcome in outcomes],
         )
 
 
@@ -149,12 +149,14 @@ class JobLog:
         if life is None:
             self._early.setdefault(outcome.entry, []).append(outcome)
             return None
-        target = life.adopted if outcome.adopted else life.heard
-        known = target.get(outcome.replica)
+        if outcome.adopted:
+            place = (outcome.replica, outcome.incarnation)
+            return life if life.adopted.setdefault(place, outcome) is outcome else None
+        known = life.heard.get(outcome.replica)
         if known is not None and (known.kind != "unknown" or outcome.kind == "unknown"):
             return None
-        target[outcome.replica] = outcome
-        if not outcome.adopted and life.asks:
+        life.heard[outcome.replica] = outcome
+        if life.asks:
             self._open[life.entry.id] = life
         return life
 

@@ -131,6 +131,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     """A replica as the weaver knows it now. `rate` is steps a second, pauses taken out.
 
     `heard` is seconds since the last sign of life. `metrics` holds the last value of each.
+    `config_hash` is that of all effective control values: equal where these are.
     """
 
     run: str
@@ -153,6 +154,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any] = {}
     vitals: dict[str, float] = {}
     controls: list[ControlView] = []
+    config_hash: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +178,10 @@ class ChangeView(msgspec.Struct, frozen=True):
 
 
 class OutcomeView(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an entry on one replica."""
+    """What became of an entry on one replica.
+
+    `config_hash` is that of all effective control values afterwards.
+    """
 
     replica: str
     outcome: str
@@ -186,6 +191,8 @@ class OutcomeView(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     traceback: str | None = None
     adopted: bool = False
+    incarnation: str = ""
+    config_hash: str = ""
 
 
 class EntryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +254,7 @@ class EntryUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
 
     `state` is accepted, delivered, then what it ended as: applied, rejected, failed, expired,
     skipped, unknown, or mixed where replicas differ. `settled` says that no more will come.
+    `outcomes` has one of each replica, then one of each later life that adopted the entry.
     """
 
     id: str = ""

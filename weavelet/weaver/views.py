@@ -46,6 +46,8 @@ def outcome_view(outcome: Outcome) -> OutcomeView:
         result=to_json(outcome.result),
         traceback=outcome.traceback,
         adopted=outcome.adopted,
+        incarnation=outcome.incarnation,
+        config_hash=outcome.state,
     )
 
 

@@ -351,7 +351,7 @@ class Lifecycle(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming")
+    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming", "config_hash")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -371,6 +371,7 @@ class Heartbeat(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     VITALS_FIELD_NUMBER: _ClassVar[int]
     CLAIMING_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     state: ReplicaState
@@ -383,7 +384,8 @@ class Heartbeat(_message.Message):
     device: str
     vitals: _containers.ScalarMap[str, float]
     claiming: bool
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ...) -> None: ...
+    config_hash: str
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")
@@ -402,20 +404,22 @@ class Numbers(_message.Message):
     def __init__(self, items: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ReportBatch(_message.Message):
-    __slots__ = ("replica", "incarnation", "first", "steps", "at", "columns")
+    __slots__ = ("replica", "incarnation", "first", "steps", "at", "columns", "config_hash")
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     first: int
     steps: _containers.RepeatedScalarFieldContainer[int]
     at: _containers.RepeatedScalarFieldContainer[float]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., first: _Optional[int] = ..., steps: _Optional[_Iterable[int]] = ..., at: _Optional[_Iterable[float]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ...) -> None: ...
+    config_hash: str
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., first: _Optional[int] = ..., steps: _Optional[_Iterable[int]] = ..., at: _Optional[_Iterable[float]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., config_hash: _Optional[str] = ...) -> None: ...
 
 class External(_message.Message):
     __slots__ = ("source", "kind", "host", "device", "detail")

@@ -122,7 +122,7 @@ def test_adopted_outcomes_are_shown_and_settle_nothing(log, fleet):
     settle(log, due(log, fleet)[0])
     assert log.decided(outcome("e1", replica="rank-9", adopted=True)) is life
     assert due(log, fleet) == []
-    assert [one.replica for one in life.update().outcomes] == ["rank-9", "rank-0"]
+    assert [one.replica for one in life.update().outcomes] == ["rank-0", "rank-9"]
 
 
 def test_the_first_definite_outcome_of_a_replica_holds(log):

@@ -38,7 +38,10 @@ def _row(update: protocol.EntryUpdate) -> tuple[str, ...]:
 
 def _outcomes(update: protocol.EntryUpdate) -> str:
     """One text where all replicas agree; else each replica's."""
-    told = {outcome.replica: output.outcome_text(outcome) for outcome in update.outcomes}
+    told: dict[str, str] = {}
+    for outcome in update.outcomes:
+        earlier = f"{told[outcome.replica]}, then " if outcome.replica in told else ""
+        told[outcome.replica] = earlier + output.outcome_text(outcome)
     same = Counter(told.values())
     if not same:
         return update.state
