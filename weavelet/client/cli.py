@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _VERBS = "weavelet.client.verbs"
 _VERB_HELP = {
-    "up": "Start the server and its page on this machine.",
+    "up": "Start the server on this machine.",
     "down": "Stop the server that `up` started.",
     "demo": "See it work: a small training with everything around it.",
     "ls": "List runs, jobs and replicas.",

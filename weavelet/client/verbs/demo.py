@@ -37,9 +37,9 @@ def demo(
     headless: Annotated[bool, Parameter(help="Plain lines instead of progress bars.")] = False,
     steps: Annotated[int, Parameter(help="How long each trains [2400].")] = 2400,
     replicas: Annotated[int, Parameter(help="How many trainers [2].")] = 2,
-    port: Annotated[int, Parameter(help="Of the page [any free one].")] = 0,
+    port: Annotated[int, Parameter(help="Of the weaver [any free one].")] = 0,
 ) -> None:
-    """See it work: a small real training, the server and its page, in a temporary home."""
+    """See it work: a small real training and its server, in a temporary home."""
     for name, least, number in (("--steps", 1, steps), ("--replicas", 1, replicas)):
         if number < least:
             msg = f"{name}: expected an integer >= {least}, got {number}"
@@ -108,7 +108,7 @@ async def _service(home: Path, port: int) -> AsyncIterator[Endpoint]:
 def _welcome(home: Path, endpoint: Endpoint, steps: int) -> None:
     print(
         f"""\
-The page: {link(endpoint.http_url, endpoint.token)}
+The weaver: {link(endpoint.http_url, endpoint.token)}
 To steer it, in another terminal:
     export WEAVELET_HOME={shlex.quote(str(home))}
     weavelet ls

@@ -33,7 +33,7 @@ _LOG_TAIL_LINES = 15
 
 def up(
     *,
-    port: Annotated[int | None, Parameter(help="Of the page; 0 for any free one [8080].")] = None,
+    port: Annotated[int | None, Parameter(help="Of the weaver; 0 for any free one [8080].")] = None,
     detach: Annotated[bool, Parameter(help="Run in the background; return when up.")] = False,
     home: HomeFolder = None,
     store: Annotated[Path | None, Parameter(help="Folder, on a local disk, for the log.")] = None,
@@ -49,7 +49,7 @@ def up(
     replicas: Annotated[int, Parameter(help="Servers of its cluster that keep a copy [1].")] = 1,
     json: Json = False,
 ) -> None:
-    """Start the server and its page on this machine; until Ctrl-C, or in the background."""
+    """Start the server on this machine; until Ctrl-C, or in the background."""
     # Lazily: the weaver's parts take time that the other verbs do not have.
     from weavelet.weaver.home import AlreadyUpError, running  # noqa: PLC0415
     from weavelet.weaver.service import Options, serve  # noqa: PLC0415
