@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,71 @@ def test_04_actions_return_results(tmp_path):
         assert code == 0
         assert said["outcomes"][0]["result"] == str(target)
     assert set(torch.load(target)) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+
+
+SETS = (
+    ("lr=0.05",),
+    ("momentum=0.9", "lr=0.01"),
+    ("batch_size=32",),
+    ("lr=0.2",),
+    ("momentum=0",),
+    ("batch_size=100", "lr=0.05", "momentum=0.5"),
+    ("lr=0.03",),
+    ("lr=0.02",),
+    ("batch_size=7",),
+    ("lr=0.015", "momentum=0.8"),
+)
+
+PAGE = """\
+# Controls of 05_record_and_replay
+
+| Control | Type | Unit | Value | What it is |
+| --- | --- | --- | --- | --- |
+| `lr` | a number > 0 and <= 1 |  | `0.015` | Learning rate. |
+| `momentum` | a number >= 0 and < 1 |  | `0.8` | Momentum of SGD. |
+| `batch_size` | an integer >= 1 and <= 1024 | images | `7` | Images a step. \
+**Dangerous:** asks before it is done. |
+"""
+
+
+def test_05_replays_ten_changes_bit_for_bit(tmp_path):
+    """Ten changes by hand, recorded; without a server they come at the same steps: same bits."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    name, record = "05_record_and_replay", tmp_path / "steered.jsonl"
+    shell = Shell(tmp_path / "home")
+    with up(shell), printing(f"{name}.py", "--steps", "100000000", shell=shell) as trainer:
+        shell.until_listed(name, lambda replica: len(replica["controls"]) == 3)
+        for pairs in SETS:
+            assert shell("set", name, *pairs, "--yes").returncode == 0
+        page = shell("docs", name)
+        assert shell("stop", name).returncode == 0
+        steered = trainer.communicate(timeout=60)[0].splitlines()
+        exported = shell("export", name, "--output", str(record))
+    assert page.stdout == PAGE
+    assert exported.returncode == 0, exported.stderr
+    assert len(record.read_text().splitlines()) == len(SETS)
+    assert len(steered) == sum(map(len, SETS)) + 1
+    steps = steered[-1].split()[0]
+    replayed = run(f"{name}.py", "--steps", steps, "--replay", str(record))
+    assert replayed.stdout.splitlines() == steered
+    assert replayed.stderr == ""
+    untouched = run(f"{name}.py", "--steps", steps)
+    assert untouched.stdout.splitlines()[-1] != steered[-1]
+
+
+@contextmanager
+def printing(name, *arguments, shell):
+    """The process of an example that looks for its server in the shell's home."""
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / name, *arguments],
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
