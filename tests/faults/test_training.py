@@ -172,6 +172,9 @@ def full_store(stage, trainer):
     filling = fill(stage.store)
     yield
     filling.unlink()
+    # A server that is not kept by the weaver has to be started again by whoever runs it.
+    stage.kill_nats()
+    stage.start_nats()
 
 
 @contextlib.contextmanager

@@ -19,12 +19,12 @@ from weavelet.weaver.nats_server import NatsServer
 
 
 class Weaver:
-    """A `weavelet up` in a process of its own, that uses the stage's server."""
+    """A `weavelet up` in a process of its own, with further arguments and variables."""
 
-    def __init__(self, folder, nats, environment):
+    def __init__(self, folder, *arguments, **environment):
         self.home = folder
         self.log = folder / "weaver.log"
-        self._nats = nats
+        self._arguments = arguments
         self._environment = {
             **clean_environment(),
             "WEAVELET_HOME": str(folder),
@@ -46,7 +46,7 @@ class Weaver:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "weavelet.client.cli", "up", "--port", "0"]
-                + ["--nats-url", self._nats.url],
+                + [str(argument) for argument in self._arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -57,6 +57,10 @@ class Weaver:
     def _is_up(self):
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         return self.endpoint is not None and self.endpoint.pid == self.pid
+
+    def client(self):
+        """A client; token and port outlive the process."""
+        return Client(self.endpoint.http_url, self.endpoint.token)
 
     def kill(self):
         self.process.kill()
@@ -81,7 +85,9 @@ class Stage:
         self.nats = NatsServer(self.store)
         asyncio.run(self.nats.start())
         self.proxy = Proxy(lambda: ("127.0.0.1", self.nats.port))
-        self.weaver = Weaver(folder / "home", self.nats, dict(weaver_environment))
+        self.weaver = Weaver(
+            folder / "home", "--nats-url", self.nats.url, **dict(weaver_environment)
+        )
         self.sidecar_log = folder / "sidecar.log"
 
     def names(self, run, job):
@@ -94,9 +100,7 @@ class Stage:
         }
 
     def client(self):
-        """A client of the weaver; its token and port outlive the weaver's process."""
-        endpoint = self.weaver.endpoint
-        return Client(endpoint.http_url, endpoint.token)
+        return self.weaver.client()
 
     def kill_nats(self):
         kill_nats(self.nats)
@@ -117,6 +121,17 @@ class Stage:
         self.thaw_nats()
         asyncio.run(self.nats.stop())
         self.proxy.close()
+
+
+@contextmanager
+def weaving(folder, *arguments, **environment):
+    """A `weavelet up` with its own nats-server."""
+    weaver = Weaver(folder, *arguments, **environment)
+    try:
+        weaver.start()
+        yield weaver
+    finally:
+        weaver.close()
 
 
 @contextmanager

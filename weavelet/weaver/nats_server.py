@@ -23,6 +23,7 @@ from pathlib import Path
 
 from weavelet.exceptions import CommandError
 from weavelet.weaver import launcher
+from weavelet.weaver.disk import Disk
 
 log = logging.getLogger("weavelet.nats")
 
@@ -38,6 +39,7 @@ CODE = "nats_server"
 _NAME = "nats-server"
 _USER = "weavelet"
 _LOOK_SECONDS = 0.02
+_DISK_SECONDS = 1.0
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Path:
@@ -136,6 +138,7 @@ class NatsServer:
         self._port = port
         self._password = password or secrets.token_hex(24)
         self._binary = binary
+        self._disk = Disk(folder, folder / "nats-server.log")
 
     @property
     def url(self) -> str:
@@ -180,16 +183,30 @@ class NatsServer:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the server from storing anything, for people; None while nothing does."""
+        if not self._disk.full:
+            return None
+        return f"the disk that holds {self.folder} is full: make room, and it goes on by itself"
+
     async def keep(self) -> None:
-        """Start it again whenever it ends. Ends itself only by cancellation.
+        """Start it again whenever it ends, and when a full disk has room again.
+
+        Ends itself only by cancellation.
 
         Raises:
             CommandError: it ended, or did not start, more than 3 times in 60 seconds.
         """
         restarts: deque[float] = deque(maxlen=RESTARTS)
         while True:
-            while self.process is not None and not await _ends(self.process, 1.0):
-                pass
+            while self.process is not None and not await _ends(self.process, _DISK_SECONDS):
+                await self._look_at_disk()
+            while self._disk.full:
+                # It would not start.
+                await asyncio.sleep(_DISK_SECONDS)
+                if self._disk.look(time.monotonic()):
+                    self._disk.begun(time.monotonic())
             now = time.monotonic()
             if len(restarts) == RESTARTS and now - restarts[0] < RESTART_WINDOW_SECONDS:
                 msg = (
@@ -199,10 +216,23 @@ class NatsServer:
                 raise CommandError(CODE, msg)
             restarts.append(now)
             log.warning("the nats-server ended; starting it again")
-            try:
-                await self.start()
-            except CommandError as error:
-                log.warning("%s", error)
+            await self._start_again()
+
+    async def _look_at_disk(self) -> None:
+        disk, knew, now = self._disk, self._disk.full, time.monotonic()
+        if disk.look(now):
+            log.warning("the disk that holds %s has room again", self.folder)
+            disk.begun(now)
+            await self.stop()
+            await self._start_again()
+        elif disk.full and not knew:
+            log.warning("%s. Until then no command is taken; training goes on", self.trouble)
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except (CommandError, OSError) as error:
+            log.warning("%s", error)
 
     def _prepare(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec.structs import replace
@@ -36,11 +36,17 @@ _SETTLED_BYTES = 512 * 1024
 
 
 class Scribe:
-    """The writing half of the weaver, on what `ingest` has read."""
+    """The writing half of the weaver, on what `ingest` has read.
 
-    def __init__(self, bus: Bus, ingest: Ingest) -> None:
+    `trouble` says what is known to keep the server from storing anything.
+    """
+
+    def __init__(
+        self, bus: Bus, ingest: Ingest, trouble: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._bus = bus
         self._ingest = ingest
+        self._trouble = trouble
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def submit(self, command: protocol.Command, *, entry_id: str, author: str) -> None:
@@ -59,7 +65,7 @@ class Scribe:
             except MalformedError as error:
                 raise CommandError("invalid_value", str(error)) from error
             except BusError as error:
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
 
     async def _try(self, command: protocol.Command, job: Job, entry_id: str, author: str) -> bool:
         await self._begin(job)
@@ -93,7 +99,7 @@ class Scribe:
                 for stream, subject in subjects.of_job(run, one.name):
                     await self._bus.purge(stream, subject)
             except BusError as error:
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
             self._ingest.forget(run, one.name)
         return [one.name for one in doomed]
 
@@ -172,10 +178,9 @@ class Scribe:
             text = "the weaver has not read the control logs yet; try again in a moment"
             raise CommandError("unavailable", text)
 
-
-def _unavailable(error: BusError) -> CommandError:
-    text = (
-        f"the control log cannot be written: {error}. Training goes on; whether this command was "
-        "stored is shown by `weavelet log` once the server is back"
-    )
-    return CommandError("unavailable", text)
+    def _unavailable(self, error: BusError) -> CommandError:
+        text = (
+            f"the control log cannot be written: {self._trouble() or error}. Training goes on; "
+            "whether this command was stored is shown by `weavelet log` once the server is back"
+        )
+        return CommandError("unavailable", text)

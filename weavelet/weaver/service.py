@@ -158,7 +158,8 @@ class Service:
     ) -> None:
         options = self._options
         ingest = Ingest(bus)
-        scribe = Scribe(bus, ingest)
+        nats = self.nats
+        scribe = Scribe(bus, ingest, lambda: nats.trouble if nats else None)
         guard = Guard(kept.token, kept.viewer_token, options.allow_hosts, PUBLIC)
         api = Api(ingest, scribe, guard, server=name)
         streams = _keep_streams(bus, options.replicas)
