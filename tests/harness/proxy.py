@@ -8,18 +8,21 @@ import struct
 import threading
 from contextlib import contextmanager, suppress
 
+_PIECE = 1 << 16
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Proxy:
     """Forwards to `target()`, a (host, port) asked at every connection. Thread-safe."""
 
-    def __init__(self, target):
+    def __init__(self, target, host="127.0.0.1"):
         self._target = target
+        self._host = host
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._thread.start()
         self._delay = 0.0
+        self._rate = None
         self._flowing = asyncio.Event()
         self._writers = set()
         self._tasks = set()
@@ -33,6 +36,10 @@ class Proxy:
     def delay(self, seconds):
         """Every piece of data waits this long, those behind it for their turn."""
         self._delay = seconds
+
+    def rate(self, rate):
+        """No more than so many bytes a second go through each connection, each way."""
+        self._rate = rate
 
     def reset(self):
         """Reset all connections."""
@@ -49,7 +56,7 @@ class Proxy:
 
     def heal(self):
         """Everything goes through again, at once, also what was held back."""
-        self._delay = 0.0
+        self._delay, self._rate = 0.0, None
         self._do(self._flowing.set)
         if not self._server.is_serving():
             self._server = self._call(self._listen(self.port))
@@ -78,7 +85,7 @@ class Proxy:
 
     async def _listen(self, port):
         self._flowing.set()
-        return await asyncio.start_server(self._accept, "127.0.0.1", port)
+        return await asyncio.start_server(self._accept, self._host, port, limit=_PIECE)
 
     def _reset(self):
         for writer in self._writers:
@@ -94,7 +101,12 @@ class Proxy:
         self._writers.add(writer)
         try:
             await self._flowing.wait()
-            there, back = await asyncio.open_connection(*self._target())
+            there, back = await asyncio.open_connection(*self._target(), limit=_PIECE)
+            for end in (writer, back):
+                # What lies in buffers is not slowed.
+                end.transport.set_write_buffer_limits(0)
+                for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, _PIECE)
             self._writers.add(back)
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         except OSError:
@@ -105,9 +117,9 @@ class Proxy:
 
     async def _pump(self, reader, writer):
         with suppress(OSError):
-            while data := await reader.read(1 << 16):
-                if self._delay:
-                    await asyncio.sleep(self._delay)
+            while data := await reader.read(1 << 10 if self._rate else _PIECE):
+                if self._delay or self._rate:
+                    await asyncio.sleep(self._delay + (len(data) / self._rate if self._rate else 0))
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

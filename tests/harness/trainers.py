@@ -133,11 +133,14 @@ class Trainer:
 
 
 @contextmanager
-def training(script, *arguments, cwd=None, python=(), stdin=False, **environment):
-    """Run a script's text (or the file of a Path) as a trainer; `stdin` to be able to `say`."""
+def training(script, *arguments, cwd=None, python=(), stdin=False, before=(), **environment):
+    """Run a script's text (or the file of a Path) as a trainer.
+
+    `stdin` to be able to `say`; `before` is a command that runs another in its own process.
+    """
     program = [str(script)] if isinstance(script, Path) else ["-c", script]
     process = subprocess.Popen(
-        [sys.executable, *python, *program, *arguments],
+        [*before, sys.executable, *python, *program, *arguments],
         stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
