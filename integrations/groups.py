@@ -12,7 +12,6 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer, RMSprop
 
 import weavelet
-from weavelet.integrations.optimizers import cycling_momentum
 from weavelet.integrations.rates import (
     Group,
     Rates,
@@ -21,6 +20,7 @@ from weavelet.integrations.rates import (
     put,
     read_rate,
 )
+from weavelet.integrations.schedulers import cycling_momentum
 
 CLIP = "weavelet_grad_clip"
 """In the first group's settings while gradients are clipped."""
@@ -46,7 +46,7 @@ class Setting(NamedTuple):
 
 
 class GroupControls:
-    """The controls of one optimizer's groups, and the hook that its steps need."""
+    """The controls of one optimizer's groups, and the hooks that they need."""
 
     def __init__(
         self,
@@ -65,7 +65,10 @@ class GroupControls:
         self._declared: set[str] = set()
         self._groups = 0
         self._called_before: list[Callable[[], None]] = []
-        self._hook = optimizer.register_step_pre_hook(self._before_step)
+        self._hooks = (
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_load_state_dict_post_hook(lambda _: self.declare()),
+        )
 
     def declare(self) -> None:
         """Declare what the optimizer has and is not declared yet."""
@@ -84,8 +87,9 @@ class GroupControls:
         self._called_before.append(function)
 
     def close(self) -> None:
-        """Take the hook away."""
-        self._hook.remove()
+        """Take the hooks away."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _settings(self) -> list[Setting]:
         """The settings that every group has now."""

@@ -2,7 +2,7 @@
 
 Of the state the running means of the gradient and of its square carry over. A mean square that the
 old type did not keep is estimated as the square of the mean, and the new type starts as if it had
-seen as many steps as its own first mean remembers, so its first steps are no larger than fresh
+seen as many steps as its own first mean remembers, so that its first steps are of the size of fresh
 ones.
 """
 
@@ -18,7 +18,6 @@ from torch.optim import (
     Adadelta,
     Adagrad,
     Adam,
-    Adamax,
     AdamW,
     NAdam,
     Optimizer,
@@ -60,14 +59,6 @@ def _read_adam(state: State, group: Group) -> Moments:
         return Moments()
     first, second = (1 - float(beta) ** steps for beta in group["betas"])
     return Moments(state["exp_avg"] / first, state["exp_avg_sq"] / second, steps)
-
-
-def _read_adamax(state: State, group: Group) -> Moments:
-    steps = float(state["step"])
-    if not steps:
-        return Moments()
-    first = 1 - float(group["betas"][0]) ** steps
-    return Moments(state["exp_avg"] / first, state["exp_inf"].square(), steps)
 
 
 def _read_rmsprop(state: State, group: Group) -> Moments:
@@ -125,16 +116,6 @@ def _write_nadam(moments: Moments, group: Group, param: Tensor) -> State:
     return {**state, "mu_product": _count(product, group, param)}
 
 
-def _write_adamax(moments: Moments, group: Group, param: Tensor) -> State:
-    mean, square = _both(moments, param)
-    steps = _steps(moments, 1 / (1 - group["betas"][0]))
-    return {
-        "step": _count(steps, group, param),
-        "exp_avg": mean * (1 - float(group["betas"][0]) ** steps),
-        "exp_inf": square.sqrt(),
-    }
-
-
 def _write_rmsprop(moments: Moments, group: Group, param: Tensor) -> State:
     mean, square = _both(moments, param)
     steps = _steps(moments, 1 / (1 - group["alpha"]))
@@ -187,7 +168,6 @@ _READ: dict[Kind, Callable[[State, Group], Moments]] = {
     Adagrad: _read_adagrad,
     Adam: _read_adam,
     AdamW: _read_adam,
-    Adamax: _read_adamax,
     NAdam: _read_adam,
     RAdam: _read_adam,
     RMSprop: _read_rmsprop,
@@ -198,7 +178,6 @@ _WRITE: dict[Kind, Callable[[Moments, Group, Tensor], State]] = {
     Adagrad: _write_adagrad,
     Adam: _write_adam,
     AdamW: _write_adam,
-    Adamax: _write_adamax,
     NAdam: _write_nadam,
     RAdam: _write_adam,
     RMSprop: _write_rmsprop,

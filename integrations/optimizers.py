@@ -2,14 +2,14 @@
 
 Whatever refers to the object, to its `param_groups`, its `state` or its hooks goes on referring to
 what trains. What does not follow is a bound method, `step = optimizer.step`, taken before bind():
-it stays the old type's and raises KeyError at its next use.
+it stays the old type's and raises an error at its next use.
 """
 
 from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -18,7 +18,6 @@ from torch.optim import (
     Adadelta,
     Adagrad,
     Adam,
-    Adamax,
     AdamW,
     NAdam,
     Optimizer,
@@ -28,21 +27,13 @@ from torch.optim import (
 
 from weavelet.integrations.moments import ADAMS, Group, Kind, State, convert
 from weavelet.integrations.rates import RefusedError
+from weavelet.integrations.schedulers import cycling_momentum, flat
 
 TYPE = "weavelet_optimizer"
 """In the settings of each group while the type is not the one that the script made."""
 
-KNOWN: tuple[Kind, ...] = (
-    Adadelta,
-    Adagrad,
-    Adam,
-    AdamW,
-    Adamax,
-    NAdam,
-    RAdam,
-    RMSprop,
-    SGD,
-)
+KNOWN: tuple[Kind, ...] = (Adadelta, Adagrad, Adam, AdamW, NAdam, RAdam, RMSprop, SGD)
+"""Without Adamax, whose step would train a RAdam if someone had kept it."""
 
 Undo: TypeAlias = tuple[Kind, dict[Tensor, State]]
 
@@ -245,18 +236,6 @@ class Switch:
         new = self._kinds[name]
         fresh = self._make(new, [_only_known(group, new) for group in optimizer.param_groups])
         self._become(fresh, fresh.param_groups)
-
-
-def flat(schedulers: Iterable[Any]) -> Iterator[Any]:
-    """The schedulers and those inside them."""
-    for scheduler in schedulers:
-        yield scheduler
-        yield from flat(getattr(scheduler, "_schedulers", ()))
-
-
-def cycling_momentum(schedulers: Iterable[Any]) -> Iterator[Any]:
-    """Those that write the momentum, too."""
-    return (each for each in flat(schedulers) if getattr(each, "cycle_momentum", False))
 
 
 def _at(groups: list[Group], index: int) -> Group:

@@ -7,11 +7,10 @@ factor; a momentum that a scheduler cycles is pinned.
 
 from __future__ import annotations
 
-import functools
 import math
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -249,39 +248,3 @@ def _cover_tensor(group: Group, lr: Tensor) -> None:
     shown = torch.where(lr == schedule, shown, lr * group[FACTOR])
     group[SHOWN], group[SCHEDULE] = shown, lr.clone()
     lr.copy_(shown)
-
-
-def around_steps(
-    scheduler: Any, around: Callable[[], AbstractContextManager[None]]
-) -> Callable[[], None]:
-    """Run every `scheduler.step()` inside `around()`; returns what ends that.
-
-    It is the object's class that changes: an attribute would end up in its `state_dict()`.
-
-    Raises:
-        ValueError: its step was replaced on the object, which hides that of the class.
-    """
-    kind: Any = type(scheduler)
-    if "step" in vars(scheduler):
-        msg = f"the step of this {kind.__name__} was replaced on the object; bind before that"
-        raise ValueError(msg)
-
-    @functools.wraps(kind.step)
-    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with around():
-            return kind.step(self, *args, **kwargs)
-
-    def reduce_ex(self: Any, protocol: Any) -> Any:
-        function, arguments, *rest = super(hooked, self).__reduce_ex__(protocol)
-        return (function, tuple(kind if each is hooked else each for each in arguments), *rest)
-
-    names = ("__module__", "__qualname__", "__doc__")
-    body = {name: getattr(kind, name) for name in names}
-    hooked: Any = type(kind.__name__, (kind,), {**body, "step": step, "__reduce_ex__": reduce_ex})
-    scheduler.__class__ = hooked
-
-    def undo() -> None:
-        if type(scheduler) is hooked:
-            scheduler.__class__ = kind
-
-    return undo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,8 +12,9 @@ from weavelet.integrations.groups import GroupControls
 from weavelet.integrations.loaders import BatchSampler, sampler_of
 from weavelet.integrations.moments import Kind
 from weavelet.integrations.optimizers import KNOWN, Switch
-from weavelet.integrations.rates import RefusedError, around_steps, schedule_only
+from weavelet.integrations.rates import RefusedError, schedule_only
 from weavelet.integrations.scalars import AsyncScalars, Landed, is_on_device
+from weavelet.integrations.schedulers import around_steps
 
 __all__ = ["AsyncScalars", "BatchSampler", "Binding", "Landed", "bind", "is_on_device"]
 
@@ -64,8 +64,8 @@ def bind(
       norm is over the gradients that this process holds (of a DTensor, over all).
     * `optimizer`, its type. Settings and running means carry over as far as they mean the same;
       the learning rate stays as it is, so set `lr` in the same command. The object stays, too, and
-      everything that refers to it; only a bound method taken earlier, `step = optimizer.step`,
-      does not follow and raises KeyError.
+      everything that refers to it; only a bound method taken before `bind()`, such as
+      `step = optimizer.step`, does not follow: it raises an error at its next use.
     * `batch_size`, where the loader has a `BatchSampler` of this module. The outcome says which
       batch is the first.
 
@@ -91,7 +91,9 @@ def bind(
     schedulers = [_inner_scheduler(each) for each in _listed(scheduler)]
     inner = None if optimizer is None else _inner_optimizer(optimizer)
     _check_schedulers(schedulers, inner)
-    earlier = _bindings.setdefault(w, {}).pop(prefix, None)
+    # On the session itself: a table here would hold the session for ever.
+    bindings = vars(w).setdefault("_torch_bindings", {})
+    earlier = bindings.pop(prefix, None)
     if earlier is not None:
         earlier.close()
     binding = Binding(w, prefix)
@@ -103,7 +105,7 @@ def bind(
     except BaseException:
         binding.close()
         raise
-    _bindings[w][prefix] = binding
+    bindings[prefix] = binding
     return binding
 
 
@@ -177,11 +179,6 @@ class Binding:
         if self.closed:
             msg = "its binding was closed; call bind() again"
             raise ValueError(msg)
-
-
-_bindings: weakref.WeakKeyDictionary[weavelet.Weavelet, dict[str, Binding]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def _switcher(

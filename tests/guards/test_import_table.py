@@ -18,6 +18,12 @@ PUBLIC = {"weavelet", "weavelet.client", "weavelet.integrations", "weavelet.test
 FUNCTIONS = {"weavelet.session"}  # of these names the package gives the function, not the module
 FRAMEWORKS = {"accelerate", "lightning", "numpy", "sklearn", "torch", "transformers"}
 
+PARTS_OF_TORCH = {
+    f"weavelet.integrations.{part}"
+    for part in ("groups", "loaders", "moments", "optimizers", "rates", "scalars", "schedulers")
+}
+"""What `weavelet.integrations.torch` is made of."""
+
 
 class Rule(NamedTuple):
     """What a part may import at its top, and what only inside a function."""
@@ -64,7 +70,7 @@ TABLE = {
     "client": Rule(CLIENT),
     "client, starting the weaver": Rule(CLIENT, {"weavelet.weaver"}),
     "integrations": Rule({"weavelet"}),
-    "integrations.torch": Rule({"weavelet", "torch"}),
+    "integrations.torch": Rule({"weavelet", "torch", *PARTS_OF_TORCH}),
     "integrations.distributed": Rule({"weavelet", "torch", *ADAPTERS}),
     "integrations.lightning": Rule({"weavelet", "torch", "lightning", *ADAPTERS}),
     "integrations.accelerate": Rule({"weavelet", "torch", "accelerate", *ADAPTERS}),
@@ -87,6 +93,8 @@ class Import(NamedTuple):
 
 def part_of(module: str) -> str:
     """The row of the table that a module belongs to."""
+    if module in PARTS_OF_TORCH:
+        return "integrations.torch"
     if module in STARTS_THE_WEAVER:
         return "client, starting the weaver"
     head, *rest = module.split(".")

@@ -1,0 +1,59 @@
+"""Learning rate schedulers seen from outside: their steps, and what they write."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+
+def around_steps(
+    scheduler: Any, around: Callable[[], AbstractContextManager[None]]
+) -> Callable[[], None]:
+    """Run every `scheduler.step()` inside `around()`; returns what ends that.
+
+    It is the object's class that changes: an attribute would end up in its `state_dict()`.
+
+    Raises:
+        ValueError: its step was replaced on the object, which hides that of the class.
+    """
+    kind: Any = type(scheduler)
+    if "step" in vars(scheduler):
+        msg = f"the step of this {kind.__name__} was replaced on the object; bind before that"
+        raise ValueError(msg)
+
+    @functools.wraps(kind.step)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with around():
+            return kind.step(self, *args, **kwargs)
+
+    def reduce_ex(self: Any, protocol: Any) -> Any:
+        function, arguments, *rest = super(hooked, self).__reduce_ex__(protocol)
+        if arguments[:1] != (hooked,):
+            return (function, arguments, *rest)
+        # Pickle checks the class where it finds the usual function.
+        return (object.__new__, (kind,), *rest)
+
+    names = ("__module__", "__qualname__", "__doc__")
+    body = {name: getattr(kind, name) for name in names}
+    hooked: Any = type(kind.__name__, (kind,), {**body, "step": step, "__reduce_ex__": reduce_ex})
+    scheduler.__class__ = hooked
+
+    def undo() -> None:
+        if type(scheduler) is hooked:
+            scheduler.__class__ = kind
+
+    return undo
+
+
+def flat(schedulers: Iterable[Any]) -> Iterator[Any]:
+    """The schedulers and those inside them."""
+    for scheduler in schedulers:
+        yield scheduler
+        yield from flat(getattr(scheduler, "_schedulers", ()))
+
+
+def cycling_momentum(schedulers: Iterable[Any]) -> Iterator[Any]:
+    """Those that write the momentum, too."""
+    return (each for each in flat(schedulers) if getattr(each, "cycle_momentum", False))
