@@ -237,6 +237,25 @@ async def test_samples_come_all_and_in_order(nats, names):
 
 
 @asynchronous
+async def test_a_trainer_that_has_ended_before_its_sidecar_runs_is_told_of(nats, names):
+    """All that it said comes, in its order, more than one reading of the channel though it is."""
+    script = LOOP + (
+        'with weavelet.session("trainer-0") as w:\n'
+        "    for step in range(1200):\n"
+        '        w.report(step, note="x" * 100)\n'
+        "    w.poll(0)\n"
+        '    w.report(1200, note="last")\n'
+    )
+    async with operating(nats) as operator:
+        with training(script, **names) as trainer:
+            assert await asyncio.to_thread(trainer.wait) == 0
+            end = await operator.ended()
+            await operator.until(lambda: len(operator.samples()) >= 1201)
+    assert end.state == "exited"
+    assert operator.samples() == list(range(1201))
+
+
+@asynchronous
 async def test_it_starts_in_a_folder_full_of_traps(nats, names, tmp_path):
     """A working directory with `types.py`, `random.py`, `enum.py` and `token.py` does no harm."""
     place = tmp_path / "traps"

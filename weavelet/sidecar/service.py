@@ -46,10 +46,12 @@ async def _serve(channel: int, page: int, trainer: int) -> None:
     messages = end.messages()
     first = asyncio.ensure_future(anext(messages, None))
     await asyncio.wait({first, death}, return_when=asyncio.FIRST_COMPLETED)
-    greeting = first.result() if first.done() else None
-    said = [] if greeting is None else [greeting]
-    # Of a trainer that lived for less than it takes to start its sidecar, all is there already.
-    first.cancel()
-    said += end.remaining()
+    if first.done():
+        # What came with it is next in `messages`: nothing may be read from the socket before that.
+        said = [] if (greeting := first.result()) is None else [greeting]
+    else:
+        # Of a trainer that lived for less than it takes to start its sidecar, all is there already.
+        first.cancel()
+        said = end.remaining()
     if said and isinstance(said[0], Hello):
         await Companion(end, said[0], trainer).run(messages, death, said[1:])

@@ -19,7 +19,7 @@ class Vitals:
     """
 
     def __init__(self, pid: int, local_rank: int | None) -> None:
-        self._process = psutil.Process(pid)
+        self._process = _process(pid)
         self._devices = _devices(local_rank, os.environ)
         self.device = self._name()
 
@@ -29,12 +29,8 @@ class Vitals:
             "host_cpu_percent": psutil.cpu_percent(),
             "host_memory_percent": psutil.virtual_memory().percent,
         }
-        try:
-            with self._process.oneshot():
-                numbers["process_cpu_percent"] = self._process.cpu_percent()
-                numbers["process_rss_bytes"] = float(self._process.memory_info().rss)
-        except psutil.Error:
-            pass
+        if self._process is not None:
+            numbers.update(_usage(self._process))
         for at, device in enumerate(self._devices):
             prefix = "gpu" if len(self._devices) == 1 else f"gpu{at}"
             numbers.update({f"{prefix}_{name}": value for name, value in _gpu(device).items()})
@@ -46,6 +42,25 @@ class Vitals:
         import pynvml  # noqa: PLC0415  loaded by _devices
 
         return ",".join(str(pynvml.nvmlDeviceGetUUID(device)) for device in self._devices)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        # It lived for less than its sidecar took to start; what it has said is still to be told.
+        return None
+
+
+def _usage(process: psutil.Process) -> dict[str, float]:
+    try:
+        with process.oneshot():
+            return {
+                "process_cpu_percent": process.cpu_percent(),
+                "process_rss_bytes": float(process.memory_info().rss),
+            }
+    except psutil.Error:
+        return {}
 
 
 def _devices(local_rank: int | None, environ: Mapping[str, str]) -> list[Any]:
