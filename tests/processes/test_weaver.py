@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,8 @@ from harness.weaver import FakeReplica, living, serving, talking
 from weavelet.exceptions import CommandError
 from weavelet.messages import Settled
 from weavelet.settings import read_endpoint
-from weavelet.weaver import clients, scribe
+from weavelet.weaver import clients, nats_server, scribe
+from weavelet.weaver import service as module
 from weavelet.weaver.home import AlreadyUpError, running
 from weavelet.weaver.service import Options, Service
 from weavelet.wire.bus import Server
@@ -406,6 +408,20 @@ async def test_a_taken_port_is_named(tmp_path):
             await Service(Options(home=tmp_path / "b", port=port)).start()
     async with serving(tmp_path / "b"):
         pass
+
+
+def test_a_nats_server_without_jetstream_is_named(tmp_path, monkeypatch):
+    """`up` ends and says what that server lacks; it does not wait for it for ever."""
+    monkeypatch.setattr(module, "_STREAMS_SECONDS", 0.5)
+    complete = nats_server.configuration
+    monkeypatch.setattr(
+        nats_server,
+        "configuration",
+        lambda *given: re.sub(r"(?ms)jetstream \{.*?^\}", "", complete(*given)),
+    )
+    with running_nats(tmp_path / "nats") as server:
+        with pytest.raises(CommandError, match=r"127\.0\.0\.1:\d+: .*without JetStream"):
+            asyncio.run(Service(Options(home=tmp_path, port=0, nats_url=server.url)).start())
 
 
 @asynchronous

@@ -32,6 +32,8 @@ log = logging.getLogger("weavelet.weaver")
 
 DEFAULT_PORT = 8080
 _CONNECT_SECONDS = 15.0
+# A cluster needs its time to place four streams.
+_STREAMS_SECONDS = 30.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,9 +146,10 @@ class Service:
         self._run(bus.run())
         try:
             await asyncio.wait_for(bus.wait_connected(), _CONNECT_SECONDS)
-            await bus.create_streams(replicas=self._options.replicas)
+            streams = bus.create_streams(replicas=self._options.replicas)
+            await asyncio.wait_for(streams, _STREAMS_SECONDS)
         except asyncio.TimeoutError:
-            text = f"cannot reach the NATS server at {server.where}: {bus.last_error}"
+            text = f"cannot use the NATS server at {server.where}: {bus.last_error}"
             raise CommandError("unavailable", text) from None
         except BusError as error:
             text = f"cannot set up the streams on the NATS server at {server.where}: {error}"

@@ -170,7 +170,10 @@ class Connection:
             del self._waiting[token]
         first = answers[0]
         if not first.data and first.headers and first.headers.get(STATUS) == "503":
-            msg = f"nobody answers on {subject}: its stream does not exist (yet)"
+            msg = (
+                f"nobody answers on {subject}: "
+                "its stream does not exist yet, or the server runs without JetStream"
+            )
             raise NoStreamError(msg)
         return answers
 
