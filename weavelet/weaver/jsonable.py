@@ -1,15 +1,17 @@
 """Values as JSON, which has no word for NaN and the infinities.
 
-They are written "NaN", "Infinity" and "-Infinity", and read back as numbers only where the schema
-wants a number, so that a text control can still be set to "NaN".
+They are written "NaN", "Infinity" and "-Infinity". Text is read back as something else only where
+the schema wants no text, so that a text control can still be set to "NaN".
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Union
 
-_NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+import msgspec
+
+_TYPES: dict[str, Any] = {"number": float, "integer": int, "boolean": bool, "null": None}
 _INTEGERS = range(-(2**63), 2**63)
 
 
@@ -26,20 +28,38 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(value: Any, schema: Any, root: dict[str, Any] | None = None) -> Any:
-    """`value` with the names of non-finite floats replaced where `schema` wants a number."""
-    if not isinstance(schema, dict):
-        return value
-    root = schema if root is None else root
+def from_json(value: Any, schema: Any) -> Any:
+    """`value` with text replaced where `schema` wants no text but what the text stands for.
+
+    "0.1", "true" and "null" are read as a trainer reads them, and so are the names of non-finite
+    floats. Where the schema leaves a choice the text stays: the trainer knows more.
+    """
+    return _read(value, [schema], schema if isinstance(schema, dict) else {})
+
+
+def _read(value: Any, schemas: list[Any], root: dict[str, Any]) -> Any:
+    found = [branch for schema in schemas for branch in branches(schema, root)]
     if isinstance(value, str):
-        if value in _NAMES and _types(schema, root) & {"number", "string"} == {"number"}:
-            return _NAMES[value]
-        return value
+        if any("enum" in branch for branch in found):
+            return value
+        return as_kind(value, {kind for branch in found for kind in kinds(branch)}, value)
     if isinstance(value, dict):
-        return {name: _follow(item, schema, root, name) for name, item in value.items()}
+        return {name: _read(item, _inside(found, name), root) for name, item in value.items()}
     if isinstance(value, list):
-        return [_follow(item, schema, root, place) for place, item in enumerate(value)]
+        return [_read(item, _inside(found, place), root) for place, item in enumerate(value)]
     return value
+
+
+def as_kind(text: str, wanted: set[str], otherwise: Any) -> Any:
+    """What `text` stands for as one of these JSON types, `otherwise` if it is none of them."""
+    if not wanted or wanted - _TYPES.keys():
+        return otherwise
+    # By the very rules of the trainer.
+    declared: Any = Union[tuple(_TYPES[kind] for kind in sorted(wanted))]
+    try:
+        return msgspec.convert(text, declared, strict=False)
+    except msgspec.ValidationError:
+        return otherwise
 
 
 def fits(value: Any) -> bool:
@@ -70,27 +90,21 @@ def branches(schema: Any, root: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _types(schema: dict[str, Any], root: dict[str, Any]) -> set[str]:
-    names: set[str] = set()
-    for branch in branches(schema, root):
-        kind = branch.get("type")
-        if isinstance(kind, list):
-            names.update(kind)
-        elif kind is not None:
-            names.add(kind)
-        names.update("string" for item in branch.get("enum", ()) if isinstance(item, str))
+def kinds(schema: dict[str, Any]) -> set[str]:
+    """The JSON types that one branch of a schema admits, empty if it says nothing of them."""
+    said = schema.get("type", [])
+    names = {said} if isinstance(said, str) else {str(kind) for kind in said}
+    for item in schema.get("enum", ()):
+        names.add("string" if isinstance(item, str) else "null" if item is None else "integer")
     return names
 
 
-def _follow(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str | int) -> Any:
-    for branch in branches(schema, root):
-        inner = _inside(branch, place)
-        if isinstance(inner, dict):
-            return from_json(value, inner, root)
-    return value
+def _inside(found: list[dict[str, Any]], place: str | int) -> list[Any]:
+    inner = [_part(branch, place) for branch in found]
+    return [one for one in inner if isinstance(one, dict)]
 
 
-def _inside(schema: dict[str, Any], place: str | int) -> Any:
+def _part(schema: dict[str, Any], place: str | int) -> Any:
     if isinstance(place, str):
         properties = schema.get("properties", {})
         return properties.get(place, schema.get("additionalProperties"))

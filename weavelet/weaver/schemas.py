@@ -1,7 +1,9 @@
 """Early validation of a command's values against the schemas that replicas registered.
 
 The trainer has the last word; this is here so that a typing error is answered at once and in plain
-words. A schema that cannot be used (malformed, or with references outside itself) passes all.
+words. What is refused here the trainer would refuse as well: text is as good as what it stands for,
+as it is there. A schema that cannot be used (malformed, or with references outside itself) passes
+all.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import referencing.exceptions
 
 from weavelet.exceptions import CommandError
 from weavelet.weaver.jsonable import branches, fits, from_json
+from weavelet.weaver.lenient import BOUNDS, Lenient
 
 _PLAIN = {
     "boolean": "true or false",
@@ -27,12 +30,6 @@ _PLAIN = {
     "number": "a number",
     "integer": "an integer",
 }
-_BOUNDS = (
-    ("exclusiveMinimum", ">"),
-    ("minimum", ">="),
-    ("exclusiveMaximum", "<"),
-    ("maximum", "<="),
-)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -51,15 +48,14 @@ def checked(name: str, value: Any, schema_text: str) -> Any:
     Raises:
         CommandError: `invalid_value`, with a text that says what was expected and what was got.
     """
-    schema = parse(schema_text)
+    schema = _validator(schema_text).schema
     if not fits(value):
-        raise _invalid(name, f"expected integers of 64 bits, got {value!r}")
-    value = from_json(value, schema)
+        raise _invalid(name, f"expected integers of 64 bits, got {_short(value)}")
     error = _first_error(schema_text, value)
     if error is not None:
         place = ".".join([name, *map(str, error.absolute_path)])
         raise _invalid(place, _explain(error, schema))
-    return value
+    return from_json(value, schema)
 
 
 def describe(schema: Any, root: dict[str, Any]) -> str:
@@ -80,7 +76,7 @@ def _validator(schema_text: str) -> Any:
     except jsonschema.SchemaError:
         schema = {}
     # An empty registry of our own: the default one fetches references from the network.
-    return jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
+    return Lenient(schema, registry=referencing.Registry())
 
 
 def _first_error(schema_text: str, value: Any) -> Any:
@@ -115,7 +111,7 @@ def _describe_one(schema: dict[str, Any], root: dict[str, Any]) -> str:
     words = " or ".join(_PLAIN.get(one, str(one)) for one in kinds)
     if kinds == ["array"] and isinstance(schema.get("items"), dict):
         words = f"a list, each item {describe(schema['items'], root)}"
-    limits = [f"{sign} {schema[key]}" for key, sign in _BOUNDS if key in schema]
+    limits = [f"{sign} {schema[key]}" for key, sign in BOUNDS if key in schema]
     if "multipleOf" in schema:
         limits.append(f"a multiple of {schema['multipleOf']}")
     if "pattern" in schema:
