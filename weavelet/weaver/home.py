@@ -70,8 +70,8 @@ class Home:
         self.nats = store or folder / "nats"
         if store is None:
             _refuse_network(self.nats)
-        _make(folder)
-        _make(self.nats)
+        _make(folder, "lock", "set WEAVELET_HOME to a folder of your own")
+        _make(self.nats, "nats-server.lock", "name a folder of your own with --store")
         self._lock = _lock(folder)
         # Whoever wrote it is gone: we have the lock.
         self.withdraw()
@@ -156,14 +156,26 @@ def boot_id() -> str:
         return ""
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, mark: str, otherwise: str) -> None:
+    """A folder that is the user's alone; `mark` is the file by which one of ours is known."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o077:
+            _refuse_shared(folder, mark, otherwise)
             folder.chmod(0o700)
     except OSError as error:
-        text = f"cannot use {folder}: {error.strerror}; set WEAVELET_HOME to a folder of your own"
+        text = f"cannot use {folder}: {error.strerror}; {otherwise}"
         raise CommandError("unavailable", text) from error
+
+
+def _refuse_shared(folder: Path, mark: str, otherwise: str) -> None:
+    # Closing it would shut others out of what is theirs: /tmp, or a whole disk.
+    if not (folder / mark).exists() and {path.name for path in folder.iterdir()} - {"up.log"}:
+        text = (
+            f"{folder} is open to other users and holds files that are not weavelet's, so it "
+            f"cannot be made private; {otherwise}"
+        )
+        raise CommandError("unavailable", text)
 
 
 def _lock(folder: Path) -> int:

@@ -51,6 +51,18 @@ def test_an_open_folder_is_closed(tmp_path):
     assert mode(tmp_path) == 0o700
 
 
+@pytest.mark.parametrize("place", ["home", "store"])
+def test_a_folder_that_others_use_is_not_closed(tmp_path, place):
+    """Whoever names /tmp, or a whole disk, is told, and nobody is shut out of it."""
+    shared = tmp_path / place
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "of-others").write_text("")
+    with pytest.raises(CommandError, match=r"is open to other users .*(WEAVELET_HOME|--store)"):
+        Home(tmp_path / "home", tmp_path / "store")
+    assert mode(shared) == 0o755
+
+
 def test_secrets_outlive_the_process(tmp_path):
     """The same token, so that links survive a restart; and what was kept beside it."""
     home = Home(tmp_path)
