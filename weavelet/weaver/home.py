@@ -170,7 +170,8 @@ def _make(folder: Path, mark: str, otherwise: str) -> None:
 
 def _refuse_shared(folder: Path, mark: str, otherwise: str) -> None:
     # Closing it would shut others out of what is theirs: /tmp, or a whole disk.
-    if not (folder / mark).exists() and {path.name for path in folder.iterdir()} - {"up.log", "lost+found"}:
+    others = {path.name for path in folder.iterdir()} - {"up.log", "lost+found"}
+    if others and not (folder / mark).exists():
         text = (
             f"{folder} is open to other users and holds files that are not weavelet's, so it "
             f"cannot be made private; {otherwise}"
