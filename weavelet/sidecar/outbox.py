@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -45,6 +45,7 @@ class Outbox:
         self._samples: deque[tuple[int, Sample]] = deque(maxlen=KEPT_SAMPLES)
         self._more = asyncio.Event()
         self._taken = 0
+        self._doubtful = 0
         self.shed = 0
         self.config_hash = ""
         """Of all effective control values, as last heard; it goes with every batch."""
@@ -122,7 +123,10 @@ class Outbox:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ship_batch(self) -> bool:
-        count = min(len(self._samples), _BATCH_SAMPLES)
+        # One that may be stored already goes out again as it was: by its name the bus would take it
+        # for stored, and what had come since would be lost with it.
+        count = min(len(self._samples), self._doubtful or _BATCH_SAMPLES)
+        self._doubtful = 0
         parts = deque(_consecutive([self._samples.popleft() for _ in range(count)]))
         while parts:
             part = parts[0]
@@ -152,9 +156,10 @@ class Outbox:
                 parts.popleft()
         return True
 
-    def _put_back(self, parts: Iterable[list[tuple[int, Sample]]]) -> None:
+    def _put_back(self, parts: Sequence[list[tuple[int, Sample]]]) -> None:
         """Put samples back before those that came since, the oldest shed first."""
         batch = list(itertools.chain.from_iterable(parts))
+        self._doubtful = len(parts[0])
         room = KEPT_SAMPLES - len(self._samples)
         self.shed += max(0, len(batch) - room)
         if room > 0:

@@ -223,6 +223,26 @@ def test_what_was_under_way_when_the_shipping_was_cancelled_is_still_there(stori
     assert box.shed == 0
 
 
+def test_a_batch_whose_confirmation_was_lost_takes_no_later_sample_with_it(storing):
+    """It was stored all the same: the bus knows its name, and takes what came since by another."""
+    bus, box = storing
+    known = {}
+
+    async def store(subject, data, *, message_id=""):
+        fresh = message_id not in known
+        known.setdefault(message_id, decode(data))
+        if fresh and len(known) == 1:
+            raise BusError("no answer")
+
+    bus.store = store
+    box.take(0, samples(0, 3))
+    assert asyncio.run(box._ship_batch()) is False
+    box.take(3, samples(3, 4))
+    ship_all(box)
+    assert [step for batch in known.values() for step in batch.steps] == list(range(7))
+    assert box.shed == 0
+
+
 def test_an_error_of_the_bus_keeps_what_has_not_been_stored(storing):
     """The parts before the error are not sent again, the others wait."""
     bus, box = storing
