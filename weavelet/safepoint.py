@@ -115,7 +115,8 @@ class SafePoint:
             WrongThreadError: another thread owns this session.
             SessionError: called from inside a handler.
         """
-        self._check_caller()
+        self.check_caller("poll()")
+        self._owner = threading.get_ident()
         self._step = step
         self._changes = []
         self._busy = True
@@ -130,31 +131,21 @@ class SafePoint:
             raise StopTraining(self._stop.reason)
         return tuple(self._changes)
 
-    def check_idle(self) -> None:
-        """Make sure that this thread may set controls now.
+    def check_caller(self, what: str) -> None:
+        """Make sure that handlers may run now, in this thread; `what` was called.
 
         Raises:
             WrongThreadError: another thread owns this session.
             SessionError: called from inside a handler.
         """
-        owner = self._owner
-        try:
-            self._check_caller()
-        finally:
-            self._owner = owner
-
-    def _check_caller(self) -> None:
-        caller = threading.get_ident()
-        if self._owner is None:
-            self._owner = caller
-        elif self._owner != caller:
+        if self._owner not in (None, threading.get_ident()):
             msg = (
-                "poll() was called from two threads: the one that polled first owns the session, "
-                "since handlers run there. Poll from that thread only."
+                f"{what} was called from two threads: the one that polled first owns the session, "
+                "since handlers run there. Call it from that thread only."
             )
             raise WrongThreadError(msg)
         if self._busy:
-            msg = "poll() was called inside a handler. Handlers run in poll(); do not poll in them."
+            msg = f"{what} was called inside a handler. Handlers run in poll(); do not poll in them."
             raise SessionError(msg)
 
     def announce_again(self) -> None:

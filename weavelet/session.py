@@ -346,7 +346,7 @@ class Weavelet:
         """
         loaded = checkpoint.read(state)
         if self._page is not None and self._safe_point is not None:
-            self._safe_point.check_idle()
+            self._safe_point.check_caller("load_state_dict()")
         values = self._memory.values(loaded, log_wins=self._adopt == "job")
         changes = checkpoint.restore(self._registry, values, strict=strict)
         self._memory.hold(loaded, self.run, self.job)
