@@ -68,7 +68,9 @@ def _about(spec: ControlSpec) -> str:
 
 
 def _code(value: Value) -> str:
-    return f"`{msgspec.json.encode(value).decode()}`"
+    # JSON has no word for NaN and the infinities.
+    text = repr(value) if isinstance(value, float) else msgspec.json.encode(value).decode()
+    return f"`{text}`"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
