@@ -13,7 +13,7 @@ from weavelet.exceptions import CommandError
 from weavelet.weaver import protocol
 
 _SILENT_SECONDS = 1.0
-_ENDED = ("exited", "crashed", "stopped")
+_ENDED = ("exited", "crashed")
 
 
 def addressed(job: protocol.JobView, replicas: Sequence[str]) -> list[protocol.ReplicaView]:
@@ -22,7 +22,8 @@ def addressed(job: protocol.JobView, replicas: Sequence[str]) -> list[protocol.R
     Raises:
         CommandError: `unknown_replica`.
     """
-    known = {replica.replica: replica for replica in job.replicas}
+    # Of a replica's rows the first is the one that has control, those after it claim its place.
+    known = {replica.replica: replica for replica in reversed(job.replicas)}
     for name in replicas:
         if name not in known:
             raise text.unknown("replica", name, known, code="unknown_replica")

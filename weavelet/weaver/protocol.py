@@ -26,8 +26,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Command(Request, frozen=True, kw_only=True):
     """Base of what enters a job's control log.
 
-    `job` None is the newest live job of the run, `replicas` empty is all of them, `deadline` None
-    is the weaver's default of 60 seconds.
+    `job` None is the newest live job of the run, `replicas` empty is all of them. `deadline` None
+    is the weaver's default of 60 seconds, and no end for one with `at_step`.
     """
 
     run: str
@@ -285,7 +285,7 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
     """What cannot be done and why; `known` lists what could have been named instead.
 
     `code`: malformed, unknown_run, unknown_job, unknown_replica, unknown_control, invalid_value,
-    frozen, forbidden, not_live, still_live, lost_race, unavailable.
+    frozen, forbidden, not_live, still_live, unavailable.
     """
 
     id: str = ""

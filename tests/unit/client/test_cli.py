@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
+from inspect import signature
 
 import pytest
 
@@ -147,3 +149,13 @@ def test_down_where_nothing_is_up_is_fine(capsys):
     """What was asked for is so."""
     assert cli.run(["down"]) == 0
     assert "Nothing is up" in capsys.readouterr().out
+
+
+def test_verbs_that_answer_can_answer_in_json():
+    """All but the demo, and those whose output is a file's contents."""
+    without = {
+        verb
+        for verb in cli._VERB_HELP
+        if "json" not in signature(getattr(import_module(f"{cli._VERBS}.{verb}"), verb)).parameters
+    }
+    assert without == {"demo", "docs", "export"}
