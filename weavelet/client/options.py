@@ -20,7 +20,8 @@ Pairs = Annotated[
 ]
 AtStep = Annotated[int | None, Parameter(name="--at-step", help="Apply it at this step.")]
 Deadline = Annotated[
-    str | None, Parameter(name="--deadline", help="Give up after this long; default 60s, without --at-step.")
+    str | None,
+    Parameter(name="--deadline", help="Give up after this long; default 60s, without --at-step."),
 ]
 NoWait = Annotated[
     bool, Parameter(name="--no-wait", help="Return once the command is in the control log.")
