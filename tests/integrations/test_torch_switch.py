@@ -120,7 +120,10 @@ def test_the_adams_share_their_state():
         for optimizer in (steered, script):
             train(optimizer, steps=5)
         kept = copy.deepcopy(script.state_dict()["state"])
+        means = [state["exp_avg"] for state in steered.state.values()]
         command(w, {"optimizer": "AdamW", "weight_decay": 0.1})
+        now = [state["exp_avg"] for state in steered.state.values()]
+        assert all(mean is before for mean, before in zip(now, means, strict=True))
         theirs = AdamW(script.param_groups[0]["params"], lr=0.01, weight_decay=0.1)
         theirs.load_state_dict({**theirs.state_dict(), "state": kept})
         train(steered, steps=3, start=5)
@@ -175,6 +178,18 @@ def test_a_step_taken_before_bind_never_trains_the_old_way(old, new, scheduled):
         else:
             with pytest.raises((KeyError, TypeError)):
                 stale()
+
+
+def test_a_scheduler_made_after_bind_does_not_hold_on_to_the_old_type():
+    """It wraps the step of the class that it finds; that is undone when the class changes."""
+    optimizer = one_group(SGD, lr=0.1, momentum=0.9)
+    with local_session() as w:
+        bind(w, optimizer=optimizer)
+        scheduler = lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
+        train(optimizer, scheduler)
+        command(w, {"optimizer": "Adam"})
+        train(optimizer, scheduler, start=1)
+        assert all("exp_avg" in kept for kept in optimizer.state.values())
 
 
 def test_settings_come_back_with_their_type():
