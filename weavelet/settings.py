@@ -250,5 +250,5 @@ def read_endpoint(folder: Path) -> Endpoint | None:
     """
     try:
         return msgspec.json.decode((folder / "endpoint.json").read_bytes(), type=Endpoint)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -15,11 +15,14 @@ from harness.stage import staged
 from harness.trainers import LOOP, PLAIN, training
 from harness.watching import watching
 
-BUSY = LOOP + """
+BUSY = (
+    LOOP
+    + """
 with weavelet.session("trainer-0") as w:
     declare(w)
     train(w, pause=0.0005)
 """
+)
 
 
 @contextlib.contextmanager

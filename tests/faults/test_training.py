@@ -314,4 +314,6 @@ def steer(client, job, lr):
 
 def text(nanoseconds):
     half, most = percentile(nanoseconds, 0.5), percentile(nanoseconds, 0.999)
-    return f"p50 {half / 1e3:.1f} us, p99.9 {most / 1e3:.0f} us, max {max(nanoseconds) / 1e3:.0f} us"
+    return (
+        f"p50 {half / 1e3:.1f} us, p99.9 {most / 1e3:.0f} us, max {max(nanoseconds) / 1e3:.0f} us"
+    )

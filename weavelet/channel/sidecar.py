@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from weavelet.channel.page import Page
 from weavelet.messages import FromSidecar, FromTrainer
 
 _RECEIVE_BYTES = 1 << 16
+_log = logging.getLogger("weavelet.sidecar")
 
 
 class SidecarEnd:
@@ -40,7 +42,7 @@ class SidecarEnd:
                 return
             if not data:
                 return
-            for message in self._reader.feed(data):
+            for message in self._feed(data):
                 yield message
 
     def remaining(self) -> list[FromTrainer]:
@@ -56,7 +58,14 @@ class SidecarEnd:
                 return messages
             if not data:
                 return messages
-            messages += self._reader.feed(data)
+            messages += self._feed(data)
+
+    def _feed(self, data: bytes) -> list[FromTrainer]:
+        known = self._reader.malformed
+        messages = self._reader.feed(data)
+        if not known and self._reader.malformed:
+            _log.warning("left out a frame that cannot be read; more of these are only counted")
+        return messages
 
     def send(self, message: FromSidecar) -> None:
         """Send without waiting, and ring the bell when the trainer can read it.

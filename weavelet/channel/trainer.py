@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import threading
@@ -17,6 +18,7 @@ from weavelet.messages import FromSidecar, Kept, Reports, Sample
 RING_SAMPLES = 8192
 """Samples kept while the sidecar does not read; the oldest go first."""
 
+_log = logging.getLogger("weavelet")
 _FRAME_SAMPLES = 256
 _RECEIVE_BYTES = 1 << 16
 # A script may have set SIGPIPE back to its default, which ends the process.
@@ -52,6 +54,8 @@ class TrainerEnd:
         self._sent = 0
         self._busy = False
         self._closed = False
+        self.malformed = 0
+        """How many frames of a sidecar could not be read."""
 
     @property
     def attached(self) -> bool:
@@ -178,6 +182,16 @@ class TrainerEnd:
                 self._detach()
                 return
             self._received += self._reader.feed(data)
+            if self._reader.malformed:
+                self._count_malformed()
+
+    def _count_malformed(self) -> None:
+        if not self.malformed:
+            _log.warning(
+                "left out a frame of the sidecar that cannot be read; more are only counted"
+            )
+        self.malformed += self._reader.malformed
+        self._reader.malformed = 0
 
     def _push(self) -> bool:
         """Send the frame at hand; True when it is gone and another may follow."""

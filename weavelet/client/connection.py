@@ -43,6 +43,7 @@ class Connection:
         websocket: aiohttp.ClientWebSocketResponse,
     ) -> None:
         self.address = address
+        self.malformed = 0
         self._session = session
         self._socket = websocket
         self._ids = itertools.count(1)
@@ -150,8 +151,14 @@ class Connection:
     async def _dispatch(self, data: str | bytes) -> None:
         try:
             message = restore_message(_decoder.decode(data))
-        except msgspec.DecodeError as error:
-            log.warning("ignored a message of the weaver at %s: %s", self.address.url, error)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if not self.malformed:
+                log.warning(
+                    "ignored a message of the weaver at %s: %s; more of these are only counted",
+                    self.address.url,
+                    error,
+                )
+            self.malformed += 1
             return
         number = getattr(message, "id", "") or self._subscription or ""
         queue = self._answers.get(number)
@@ -178,7 +185,7 @@ def encode(request: protocol.Request) -> bytes:
     try:
         plain = msgspec.to_builtins(request, str_keys=True, enc_hook=_number)
         data = msgspec.json.encode(hide(plain))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CommandError("invalid_value", f"A value cannot be sent: {error}.") from error
     if len(data) > protocol.MAX_MESSAGE_BYTES:
         msg = (

@@ -210,7 +210,8 @@ class Companion:
     def _hear(self, subject: str, data: bytes) -> None:
         try:
             heartbeat = decode(data)
-        except MalformedError:
+        except MalformedError as error:
+            self._control.count_malformed(str(error))
             return
         if isinstance(heartbeat, Heartbeat) and self._claim.hear(heartbeat, time.monotonic()):
             self._speak.set()

@@ -101,7 +101,7 @@ class Control:
             entry = decode(stored.data)
         except MalformedError as error:
             entry = None
-            self._count_malformed(str(error))
+            self.count_malformed(str(error))
         if not isinstance(entry, Entry):
             return None
         expires = None
@@ -128,7 +128,8 @@ class Control:
         else:
             self.delivered[logged.sequence] = logged.entry
 
-    def _count_malformed(self, reason: str) -> None:
+    def count_malformed(self, reason: str) -> None:
+        """Something that cannot be read has come from the bus."""
         if not self.malformed:
-            _log.warning("left out an entry that cannot be read: %s", reason)
+            _log.warning("left out what cannot be read (more is only counted): %s", reason)
         self.malformed += 1

@@ -131,7 +131,7 @@ class Api:
     async def _log_in(self, request: web.Request) -> web.Response:
         try:
             given = msgspec.json.decode(await request.read(), type=_Credentials)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return web.Response(status=400, text='expected {"token": "..."}\n')
         if self._guard.role_of(given.token) is None:
             return web.Response(status=401, text="wrong token\n")
@@ -166,7 +166,7 @@ class Api:
                 if message.type is WSMsgType.TEXT:
                     await self._receive(client, message.data)
                 else:
-                    client.send(_error("malformed", "expected a text frame, got a binary one"))
+                    self._refuse(client, "expected a text frame, got a binary one")
         finally:
             self._clients.discard(client)
             self._sockets.discard(socket)
@@ -182,13 +182,17 @@ class Api:
         except CommandError as error:
             client.send(_error(error.code, error.text, number, error.known))
         except msgspec.DecodeError as error:
-            client.send(_error("malformed", str(error), number))
+            self._refuse(client, str(error), number)
         except RecursionError:
-            client.send(_error("malformed", "it is nested too deeply", number))
+            self._refuse(client, "it is nested too deeply", number)
         except Exception:
             # The boundary: a fault in answering one message must not end the connection.
             log.exception("a message of %s could not be answered", client.author)
             client.send(_error("unavailable", "the weaver failed; see its log", number))
+
+    def _refuse(self, client: Client, why: str, number: str = "") -> None:
+        self._ingest.complain(f"the connection of {client.author}", why)
+        client.send(_error("malformed", why, number))
 
     async def _answer(self, client: Client, request: protocol.ClientMessage) -> None:
         if isinstance(request, protocol.Subscribe):

@@ -86,7 +86,7 @@ class Home:
             return msgspec.json.decode((self.folder / "secrets.json").read_bytes(), type=Secrets)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             text = f"cannot read {self.folder / 'secrets.json'}: {error}; remove it for new ones"
             raise CommandError("unavailable", text) from error
         made = Secrets(

@@ -148,7 +148,7 @@ class Ingest:
                 if (who.run, who.job, who.replica) == (where.run, where.job, where.replica):
                     self.fleet.registered(message, stored.sequence, at)
                 else:
-                    self._complain(stored.subject, "it registers another replica")
+                    self.complain(stored.subject, "it registers another replica")
             case Outcome(replica=where.replica):
                 self.fleet.answered(where.run, where.job, message, at)
                 self._tell(self.log(where.run, where.job).decided(message))
@@ -157,14 +157,14 @@ class Ingest:
             case None:
                 return
             case _:
-                self._complain(stored.subject, f"{type(message).__name__} does not belong there")
+                self.complain(stored.subject, f"{type(message).__name__} does not belong there")
         self.stirred.set()
 
     def _fold_entry(self, run: str, job: str, stored: Stored, message: Any, at: float) -> None:
         found = self.log(run, job)
         if not isinstance(message, Entry):
             if message is not None:
-                self._complain(stored.subject, f"{type(message).__name__} is no entry")
+                self.complain(stored.subject, f"{type(message).__name__} is no entry")
             found.skipped(stored.sequence)
         else:
             life = found.read(message, stored.sequence, stored.time, at)
@@ -181,7 +181,7 @@ class Ingest:
         if where is None or message is None:
             return
         if not isinstance(message, Heartbeat) or message.replica != where.replica:
-            self._complain(subject, "expected a heartbeat of this replica")
+            self.complain(subject, "expected a heartbeat of this replica")
         elif self.fleet.beat(where.run, where.job, message, time.monotonic()):
             found = self.logs.get((where.run, where.job))
             for life in found.received(message.replica, message.received) if found else ():
@@ -193,7 +193,7 @@ class Ingest:
         if where is None or message is None:
             return
         if not isinstance(message, ReportBatch) or message.replica != where.replica:
-            self._complain(subject, "expected a report of this replica")
+            self.complain(subject, "expected a report of this replica")
         elif (
             self.fleet.reported(where.run, where.job, message, time.monotonic())
             and self.ready.is_set()
@@ -212,14 +212,15 @@ class Ingest:
         try:
             return envelope.decode(data)
         except MalformedError as error:
-            self._complain(subject, str(error))
+            self.complain(subject, str(error))
             return None
 
-    def _complain(self, subject: str, why: str) -> None:
+    def complain(self, place: str, why: str) -> None:
+        """Count a message that cannot be read, and log the first of each place."""
         self.malformed += 1
-        if subject not in self._complained and len(self._complained) < 1000:
-            self._complained.add(subject)
-            log.warning("ignored a message on %s: %s; more of these are only counted", subject, why)
+        if place not in self._complained and len(self._complained) < 1000:
+            self._complained.add(place)
+            log.warning("ignored a message on %s: %s; more of these are only counted", place, why)
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:

@@ -128,7 +128,7 @@ class Bus(Link):
         if info is None or epoch is None:
             return None
         read = time.monotonic()
-        ahead = jetstream.seconds(info["ts"]) - (now + read) / 2
+        ahead = jetstream.time_of(info) - (now + read) / 2
         self._facts = _Facts(epoch, ahead, read, connection)
         return self._facts
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from weavelet.exceptions import BusError
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 STATUS = "Status"
+SEQUENCE = "Nats-Sequence"
 
 WRONG_LAST = frozenset({10071, 10164})
 NO_MESSAGE = 10037
@@ -69,45 +71,70 @@ def parse(data: bytes) -> dict[str, Any]:
     """
     try:
         answer = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         msg = f"expected an answer of JetStream, got {data[:100]!r}"
         raise BusError(msg)
     if error := answer.get("error"):
-        code = error.get("err_code") or error.get("code") or 0
-        raise ApiError(code, str(error.get("description", error)))
+        with _understanding():
+            code = int(error.get("err_code") or error.get("code") or 0)
+            text = str(error.get("description", error))
+        raise ApiError(code, text)
     return answer
+
+
+def sequence_of(answer: Mapping[str, Any]) -> int:
+    """Where the server has put a message. Raises BusError as all that follow here."""
+    with _understanding():
+        return int(answer["seq"])
+
+
+def time_of(info: Mapping[str, Any]) -> float:
+    """The server's clock when it described a stream, seconds since the epoch."""
+    with _understanding():
+        return seconds(info["ts"])
 
 
 def stored_from_headers(headers: Mapping[str, str], data: bytes) -> Stored:
     """A message as a direct get hands it out."""
-    return Stored(
-        subject=headers["Nats-Subject"],
-        sequence=int(headers["Nats-Sequence"]),
-        data=data,
-        time=seconds(headers["Nats-Time-Stamp"]),
-        id=headers.get(MESSAGE_ID, ""),
-    )
+    with _understanding():
+        return Stored(
+            subject=headers["Nats-Subject"],
+            sequence=int(headers[SEQUENCE]),
+            data=data,
+            time=seconds(headers["Nats-Time-Stamp"]),
+            id=headers.get(MESSAGE_ID, ""),
+        )
 
 
 def stored_from_answer(answer: Mapping[str, Any]) -> Stored:
     """A message as the stream's leader hands it out."""
-    message = answer["message"]
-    headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
-    return Stored(
-        subject=message["subject"],
-        sequence=message["seq"],
-        data=base64.b64decode(message.get("data", "")),
-        time=seconds(message["time"]),
-        id=_header(headers, MESSAGE_ID),
-    )
+    with _understanding():
+        message = answer["message"]
+        headers = base64.b64decode(message.get("hdrs", "")).decode("utf-8", "replace")
+        return Stored(
+            subject=str(message["subject"]),
+            sequence=int(message["seq"]),
+            data=base64.b64decode(message.get("data", "")),
+            time=seconds(message["time"]),
+            id=_header(headers, MESSAGE_ID),
+        )
 
 
 def seconds(stamp: str) -> float:
     """Seconds since the epoch of a server's time stamp, such as 2026-01-31T12:00:00.123456789Z."""
     whole, _, fraction = stamp.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        msg = f"an answer of JetStream is not as expected: {error!r}"
+        raise BusError(msg) from error
 
 
 def _header(lines: str, name: str) -> str:

@@ -57,8 +57,7 @@ async def purge(connection: Connection, stream: str, subject: str) -> None:
 async def put(connection: Connection, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
     """Store a message, and return its sequence."""
     answers = await connection.request(subject, data, headers=headers)
-    sequence: int = jetstream.parse(answers[0].data)["seq"]
-    return sequence
+    return jetstream.sequence_of(jetstream.parse(answers[0].data))
 
 
 async def last(connection: Connection, stream: str, subject: str) -> Stored | None:

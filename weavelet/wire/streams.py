@@ -85,7 +85,9 @@ def to_update(config: Config, current: Config) -> dict[str, Any] | None:
 
 
 def epoch_of(info: Mapping[str, Any]) -> str | None:
-    """The store's epoch from the control stream's info."""
-    metadata = info["config"].get("metadata") or {}
-    epoch: str | None = metadata.get(EPOCH)
-    return epoch
+    """The store's epoch from the control stream's info, None if it says none."""
+    try:
+        epoch = info["config"]["metadata"][EPOCH]
+    except (LookupError, TypeError):
+        return None
+    return str(epoch)
