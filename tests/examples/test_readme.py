@@ -56,6 +56,34 @@ def test_the_loop_and_the_client_work_as_shown(tmp_path):
     assert refused.stderr.strip() in README
 
 
+def test_the_first_command_installs_what_the_demo_needs():
+    """One line, whose extra exists, whose constraints pin all that it needs, up to the demo."""
+    (command,) = blocks("sh")[0].splitlines()
+    assert re.fullmatch(
+        r"python3 -m venv (\S+) && \1/bin/pip install -c constraints\.txt "
+        r'"\.\[demo\]" && \1/bin/weavelet demo',
+        command,
+    )
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *extra("demo", project["optional-dependencies"])]
+    constraints = (ROOT / "constraints.txt").read_text("utf-8")
+    for requirement in wanted:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"^{name}==", constraints, re.MULTILINE), requirement
+
+
+def extra(name, extras):
+    """What an extra brings, those of our own that it names included."""
+    for requirement in extras[name]:
+        own = re.fullmatch(r"torchloom-weavelet\[(.*)\]", requirement)
+        if own is None:
+            yield requirement
+        else:
+            for other in own[1].split(","):
+                yield from extra(other, extras)
+
+
 def test_every_verb_in_the_table_exists():
     """The verbs named in the README are those of the command line."""
     named = set(re.findall(r"`(?:weavelet )?([a-z]+)(?: RUN[^`]*)?`", section("Steering")))

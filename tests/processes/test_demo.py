@@ -55,14 +55,23 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(shell, tmp_path):
     assert not any(map(is_alive, started))
 
 
-def test_a_demo_can_be_stopped_by_command(shell):
-    """`weavelet stop demo` is a good end: exit code 0."""
+def test_the_commands_that_it_prints_work(shell):
+    """As printed and in that order: each is carried out, and the stop is a good end."""
     with shell.start("demo", "--steps", 100_000, "--replicas", 1) as demo:
-        lines = iter(demo.stdout.readline, "")
-        home = next(match[1] for match in map(HOME.search, lines) if match)
-        assert any(LINE.match(line) for line in lines)
-        Shell(Path(home))("stop", "demo")
+        printed = []
+        for line in iter(demo.stdout.readline, ""):
+            printed.append(line.strip())
+            if LINE.match(line):
+                break
+        (home,) = (match[1] for match in map(HOME.match, printed) if match)
+        commands = [line.split()[1:] for line in printed if line.startswith("weavelet ")]
+        operator = Shell(Path(home))
+        said = {command[0]: operator(*command) for command in commands}
         assert demo.wait(30) == 0
+    assert re.search(r"applied at step \d+  lr 0.01 -> 0.1  momentum 0 -> 0.5", said["set"])
+    assert re.search(r"applied at step \d+  result .*accuracy", said["act"])
+    assert said.keys() == {"ls", "set", "act", "pause", "log", "stop"}
+    assert list(said)[-1] == "stop"
 
 
 def test_at_a_terminal_there_are_progress_bars(shell):
