@@ -452,8 +452,9 @@ class Weavelet:
             state=self._state,
         )
         end.attach(ours, hello_frame(hello))
-        if self._sections:
-            end.post(encode(self._sections[-1]), "section")
+        # By a copy: the trainer may leave the section at this moment.
+        for section in self._sections[-1:]:
+            end.post(encode(section), "section")
         if hello.position is not None:
             # A replacement: the values that it was greeted with may be old by now.
             safe_point.announce_again()
