@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harness.faults import sidecar_of
 from harness.stage import staged
 from harness.trainers import PLAIN, training

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harness import history
 from harness.faults import kill, percentile, sidecar_of
 from harness.history import History, violations
 from harness.stage import staged
 from harness.trainers import training
 from harness.watching import watching
-
 from weavelet.exceptions import CommandError
 
 TESTS = Path(__file__).parents[1]

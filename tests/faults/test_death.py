@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+
 from harness.faults import holds, is_sidecar, percentile
 from harness.stage import staged
 from harness.trainers import children_of, is_alive, training

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from harness.faults import percentile
 from harness.proxy import Proxy
 from harness.stage import staged

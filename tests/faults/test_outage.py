@@ -116,4 +116,5 @@ async def outcomes_until(nats, kind):
         async for stored in bus.follow(subjects.OUTCOME, subjects.ALL_OUTCOMES, 0, epoch=epoch):
             messages.append(decode(stored.data))
             if isinstance(messages[-1], kind):
-                return messages
+                break
+    return messages

@@ -6,11 +6,11 @@ import shutil
 import time
 
 import pytest
+
 from harness.faults import fill, small_filesystem
-from harness.stage import staged, weaving
+from harness.stage import insist, staged, weaving
 from harness.trainers import PLAIN, training
 from harness.watching import watching
-
 from weavelet.exceptions import CommandError
 
 
@@ -32,7 +32,7 @@ def test_a_full_store_refuses_commands_and_forgets_none(tmp_path):
         assert "Training goes on" in str(refused)
         _, row = watcher.state("running", since=time.monotonic())
         filling.unlink()
-        applied = steer(client)
+        applied = insist(client, "train", {"lr": 0.9})
         assert [applied.state, applied.outcomes[0].changes[0].new] == ["applied", 0.9]
         assert applied.outcomes[0].step > row.step
         log = client.log("train", "job-1")
@@ -60,17 +60,6 @@ def refusal(client):
     raise AssertionError("a full store went on taking commands")
 
 
-def steer(client, value=0.9, seconds=30):
-    """Set the learning rate, as soon as commands are taken again."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return client.set("train", {"lr": value})
-        except CommandError as error:
-            assert time.monotonic() < until, error
-            time.sleep(0.02)
-
-
 @pytest.mark.parametrize("weaver_too", [False, True])
 def test_a_wiped_store_begins_a_new_log(tmp_path, weaver_too):
     """Server killed, store deleted: values stay, the log is new, and commands are applied again."""
@@ -92,7 +81,7 @@ def test_a_wiped_store_begins_a_new_log(tmp_path, weaver_too):
             stage.weaver.start()
         wiped = time.monotonic()
         watcher.until(lambda row: row.state == "running" and row.controls, since=wiped)
-        result = steer(client)
+        result = insist(client, "train", {"lr": 0.9})
         changes = [trainer.event("change") for _ in range(4)]
         log = client.log("train", "job-1")
         assert "Traceback" not in trainer.errors

@@ -7,14 +7,12 @@ import contextlib
 import importlib.util
 import random
 import time
-from pathlib import Path
 
 import pytest
-from harness.faults import fill, go_on, kill, percentile, sidecar_of, small_filesystem, stop
-from harness.stage import staged
-from harness.trainers import training
 
-from weavelet.exceptions import CommandError
+from harness.faults import fill, go_on, kill, percentile, sidecar_of, small_filesystem, stop
+from harness.stage import insist, staged
+from harness.trainers import training
 
 TORCH = """
 import torch
@@ -23,7 +21,8 @@ torch.set_num_threads(1)
 class Model:
     def __init__(self):
         torch.manual_seed(7)
-        self.net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        layers = torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
+        self.net = torch.nn.Sequential(*layers)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.01)
 
     def step(self, lr):
@@ -36,7 +35,8 @@ class Model:
         return loss
 
     def bits(self):
-        return b"".join(bytes(p.detach().view(torch.uint8).flatten().tolist()) for p in self.net.parameters())
+        raw = (each.detach().view(torch.uint8).flatten() for each in self.net.parameters())
+        return b"".join(bytes(each.tolist()) for each in raw)
 """
 
 PLAIN = """
@@ -116,7 +116,8 @@ for path in sys.argv[1:]:
     enough.clear()
     model, steps, changes = disturbed(path)
     same = undisturbed(steps, changes).bits() == model.bits()
-    say(same=same, steps=steps, changes=len(changes), raised=raised, last=repr(getattr(sys, "last_value", None)))
+    last = repr(getattr(sys, "last_value", None))
+    say(same=same, steps=steps, changes=len(changes), raised=raised, last=last)
 """
 
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
@@ -295,21 +296,7 @@ def disturb(stage, trainer, client, job, faults, windows):
     for at, fault in enumerate(faults):
         with windows.note(fault), fault(stage, trainer):
             time.sleep(chance.uniform(0.1, 0.6))
-        steer(client, job, 0.01 / (at + 2))
-
-
-def steer(client, job, lr):
-    """Set the learning rate, however long it takes for control to be back."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            result = client.set("train", {"lr": lr}, job=job)
-        except CommandError as error:
-            assert time.monotonic() < until, error
-            time.sleep(0.01)
-        else:
-            assert result.state == "applied", result
-            return
+        insist(client, "train", {"lr": 0.01 / (at + 2)}, job=job)
 
 
 def text(nanoseconds):

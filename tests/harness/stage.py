@@ -1,4 +1,4 @@
-"""A nats-server, a weaver and a network between trainers and server, each to be broken by itself."""
+"""A nats-server, a weaver, and the network before the server: each to be broken by itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 
 from harness.faults import go_on, holds
@@ -14,6 +15,7 @@ from harness.nats import kill as kill_nats
 from harness.proxy import Proxy
 from harness.trainers import clean_environment
 from weavelet.client import Client
+from weavelet.exceptions import CommandError
 from weavelet.settings import read_endpoint
 from weavelet.weaver.nats_server import NatsServer
 
@@ -121,6 +123,21 @@ class Stage:
         self.thaw_nats()
         asyncio.run(self.nats.stop())
         self.proxy.close()
+
+
+def insist(client, run, values, *, job=None, seconds=60):
+    """Set controls as soon as commands are taken again; the result, which must be applied."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            result = client.set(run, values, job=job)
+        except CommandError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            assert result.state == "applied", result
+            return result
 
 
 @contextmanager
