@@ -11,12 +11,22 @@ from weavelet.channel.frames import Reader, encode
 from weavelet.channel.page import Page
 from weavelet.messages import FromSidecar, FromTrainer
 
+LOOK_SECONDS = 0.1
+"""Time between two looks at what a trainer sends of its own accord."""
+ANSWER_SECONDS = 1.0
+"""How long after a message to the trainer its answer is waited for."""
+
 _RECEIVE_BYTES = 1 << 16
 _log = logging.getLogger("weavelet.sidecar")
 
 
 class SidecarEnd:
-    """Reads what the trainer sends, and rings its bell for what it is sent."""
+    """Reads what the trainer sends, and rings its bell for what it is sent.
+
+    The socket is waited on only while an answer may come. Else it is looked at now and then: a
+    trainer that wakes somebody with each batch of samples pays several times as much for it, and on
+    a busy machine loses its processor.
+    """
 
     def __init__(self, descriptor: int, page: Page) -> None:
         """Take over the inherited socket and the page."""
@@ -26,6 +36,8 @@ class SidecarEnd:
         self._reader: Reader[FromTrainer] = Reader(FromTrainer)
         self._unsent = bytearray()
         self._sending: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._answer_until = 0.0
 
     @property
     def malformed(self) -> int:
@@ -34,10 +46,13 @@ class SidecarEnd:
 
     async def messages(self) -> AsyncIterator[FromTrainer]:
         """What the trainer sends, in order, until it closes its end."""
-        loop = asyncio.get_running_loop()
+        self._expect_answer()
         while True:
             try:
-                data = await loop.sock_recv(self._socket, _RECEIVE_BYTES)
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                await self._rest()
+                continue
             except OSError:
                 return
             if not data:
@@ -74,12 +89,32 @@ class SidecarEnd:
             MalformedError: the message is too large for a frame.
         """
         self._unsent += encode(message)
+        self._expect_answer()
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send_all())
 
     def ring(self) -> None:
         """Let the trainer's next poll look, which also sends what it holds back."""
         self.page.ring()
+
+    def _expect_answer(self) -> None:
+        self._answer_until = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        """Until it is time to look, or something can be read that is waited for."""
+        loop = asyncio.get_running_loop()
+        waiting = loop.time() < self._answer_until
+        if waiting:
+            loop.add_reader(self._socket, self._wake.set)
+        timer = loop.call_later(LOOK_SECONDS, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+            if waiting:
+                loop.remove_reader(self._socket)
+            self._wake.clear()
 
     async def _send_all(self) -> None:
         loop = asyncio.get_running_loop()

@@ -24,8 +24,7 @@ def main(channel: int, page: int, trainer: int) -> None:
         level=logging.INFO, format=f"%(asctime)s sidecar of {trainer} %(levelname)s %(message)s"
     )
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    with contextlib.suppress(OSError):
-        os.nice(5)
+    _step_back()
     # Ctrl-C in a terminal is meant for the trainer; the sidecar ends when the trainer does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = 0
@@ -38,6 +37,15 @@ def main(channel: int, page: int, trainer: int) -> None:
     sys.stderr.flush()
     # Not a normal exit: a library's thread or finalizer must not keep a sidecar without trainer.
     os._exit(status)
+
+
+def _step_back() -> None:
+    """Low priority, and no right to take a processor from the trainer when something comes."""
+    with contextlib.suppress(OSError):
+        os.nice(5)
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def _serve(channel: int, page: int, trainer: int) -> None:

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from weavelet.channel import sidecar
 from weavelet.channel.frames import MAX_FRAME_BYTES, encode
 from weavelet.channel.page import Page
 from weavelet.channel.sidecar import SidecarEnd
@@ -191,3 +192,39 @@ def test_a_ring_by_itself_makes_the_trainer_look(channel):
     channel.silence()
     channel.sidecar.ring()
     assert channel.bell
+
+
+def test_what_comes_unasked_is_looked_for(channel, monkeypatch):
+    """Nobody waits on the socket of a trainer that owes no answer, and still it is read."""
+    monkeypatch.setattr(sidecar, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(sidecar, "LOOK_SECONDS", 0.01)
+
+    async def read():
+        messages = channel.sidecar.messages()
+        await anext(messages)
+        reading = asyncio.ensure_future(anext(messages))
+        await asyncio.wait([reading], timeout=0.02)
+        channel.trainer.post(encode(Section("later")), "section")
+        waited_on = asyncio.get_running_loop().remove_reader(channel.sidecar._socket)
+        return await reading, waited_on
+
+    assert run(read()) == (Section("later"), False)
+
+
+def test_an_answer_is_waited_for(channel, monkeypatch):
+    """After a message to the trainer, what it says is read as soon as it comes."""
+    monkeypatch.setattr(sidecar, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(sidecar, "LOOK_SECONDS", 10 * DEADLINE)
+
+    async def read():
+        messages = channel.sidecar.messages()
+        await anext(messages)
+        reading = asyncio.ensure_future(anext(messages))
+        await asyncio.wait([reading], timeout=0.01)
+        monkeypatch.setattr(sidecar, "ANSWER_SECONDS", 20 * DEADLINE)
+        channel.sidecar.send(Kept(1))
+        await asyncio.wait([reading], timeout=0.01)
+        channel.trainer.post(encode(Section("answer")), "section")
+        return await reading
+
+    assert run(read()) == Section("answer")
