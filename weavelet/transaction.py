@@ -30,6 +30,10 @@ class Verdict(msgspec.Struct, frozen=True):
     traceback: str | None = None
 
 
+class _RefusedError(Exception):
+    """A handler's own refusal, as opposed to a `get` that fails after it."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """One control to set: `given` to the handler, `new` and `old` as plain data, `raw` from get."""
 
@@ -47,7 +51,9 @@ class Step(msgspec.Struct, frozen=True):
 def carry_out(steps: Sequence[Step]) -> Verdict:
     """Run the handlers in order; if one raises, set back those that were begun.
 
-    Text that a handler returns becomes the reason of an applied verdict.
+    A handler that raises ControlError refuses the value, and has touched nothing: those before it
+    are set back, and it does not count as a failure. Text that a handler returns becomes the reason
+    of an applied verdict.
 
     Raises:
         KeyboardInterrupt, SystemExit: raised by a handler, after all were set back.
@@ -63,13 +69,18 @@ def carry_out(steps: Sequence[Step]) -> Verdict:
         _logger.warning("interrupted while setting controls; %s", _set_back(begun))
         raise
     except BaseException as exc:  # the user's code: whatever it raises, training goes on
+        if isinstance(exc, _RefusedError):
+            return _refusal(exc, begun[:-1])
         return _failure(exc, begun)
     return Verdict("applied", tuple(changes), "; ".join(said) or None)
 
 
 def _set(step: Step, said: list[str]) -> Value:
     control = step.control
-    returned = control.function(step.given)
+    try:
+        returned = control.function(step.given)
+    except ControlError as exc:
+        raise _RefusedError(str(exc)) from exc
     if isinstance(returned, str) and returned:
         said.append(f"{control.name}: {returned[:500]}")
     control.last = step.new
@@ -77,6 +88,11 @@ def _set(step: Step, said: list[str]) -> Value:
     control.last = new
     control.failures = 0
     return new
+
+
+def _refusal(exc: _RefusedError, done: Sequence[Step]) -> Verdict:
+    parts = (str(exc), _set_back(done))
+    return Verdict("rejected", reason="; ".join(filter(None, parts)))
 
 
 def _failure(exc: BaseException, begun: Sequence[Step]) -> Verdict:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weavelet.controls import Change, Registry
-from weavelet.exceptions import StopTraining
+from weavelet.exceptions import ControlError, StopTraining
 from weavelet.transaction import MAX_TRACEBACK
 
 
@@ -49,6 +49,19 @@ def test_what_was_set_is_set_back(read):
     assert verdict.changes == ()
     assert verdict.reason.startswith("b: RuntimeError: halfway; set back: a")
     assert store.now == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_handler_may_refuse():
+    """ControlError is a refusal: rejected, those before set back, never a step to quarantine."""
+    store = Store(["a", "b"])
+    store.raises["b"] = ("before", ControlError("b", "expected less than the schedule allows"))
+    for _ in range(5):
+        verdict = store.registry.apply({"a": 1, "b": 2})
+        assert verdict.kind == "rejected"
+        assert verdict.reason == "b: expected less than the schedule allows; set back: a"
+        assert store.now == {"a": 0, "b": 0}
+    store.raises.clear()
+    assert store.registry.apply({"a": 1, "b": 2}).kind == "applied"
 
 
 def test_what_a_handler_says_is_the_reason():
