@@ -71,12 +71,7 @@ class Control:
             raise BusError(msg)
         if self._position is not None and self._position.epoch == epoch:
             return self._position
-        log: list[Logged] = []
-        last = 0
-        while (stored := await self._bus.next(subjects.CONTROL, self._subject, last)) is not None:
-            last = stored.sequence
-            if (logged := await self._logged(stored)) is not None:
-                log.append(logged)
+        log, last = await self._read_log()
         hello = self._hello
         now = time.monotonic()
         todo = plan(log, hello.identity.replica, now, epoch=epoch, adopt=hello.adopt)
@@ -85,6 +80,20 @@ class Control:
             self._deliver(logged, epoch)
         self._position = Position(epoch, last)
         return self._position
+
+    async def _read_log(self) -> tuple[list[Logged], int]:
+        """All that is in the log, and the sequence of its last entry as the leader knows it."""
+        tail = await self._bus.last(subjects.CONTROL, self._subject)
+        log: list[Logged] = []
+        last = 0
+        while tail is not None and last < tail.sequence:
+            found = await self._bus.read(subjects.CONTROL, self._subject, last)
+            if not found:
+                msg = "the end of the control log cannot be read yet"
+                raise BusError(msg)
+            last = found[-1].sequence
+            log += [it for stored in found if (it := await self._logged(stored)) is not None]
+        return log, last
 
     async def _deliver_from(self, position: Position) -> None:
         stream = self._bus.follow(

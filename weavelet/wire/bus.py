@@ -215,13 +215,8 @@ class Bus(Link):
         """The last message of a subject as the stream's leader knows it, None if there is none."""
         return await store.last(self._now(), stream, subject)
 
-    async def next(self, stream: str, subject: str, after: int) -> Stored | None:
-        """The first message after a sequence; None at the tail, or where a replica lags."""
-        found = await store.read(self._now(), stream, subject, after, limit=1)
-        return found[0] if found else None
-
     async def read(self, stream: str, subject: str, after: int) -> list[Stored]:
-        """Some hundred messages after a sequence, in order; none at the tail, as with `next`."""
+        """Some hundred messages after a sequence, in order; none at the tail or at a lagging one."""
         return await store.read(self._now(), stream, subject, after)
 
     async def follow(
