@@ -102,7 +102,8 @@ def test_frames(sized, figure, side):
     marker = frames.encode(
         samples.FROM_TRAINER[2] if side == "trainer" else samples.FROM_SIDECAR[-2]
     )
-    for number, body in accidents(sized, seeds, mutation.mutated_msgpack):
+    accidents = Accidents(sized, seeds, mutation.mutated_msgpack)
+    for body in accidents:
         reader = Reader(UNIONS[side])
         data = len(body).to_bytes(4, "big") + body + marker
         cut = accidents.count % (len(data) + 1)

@@ -180,6 +180,11 @@ def _field(number, wire, value):
     return key + (to_varint(len(value)) if wire == 2 else b"") + value
 
 
+def nested(number, data):
+    """A protobuf message that holds `data` as its field of this number."""
+    return _field(number, 2, data)
+
+
 def to_varint(number):
     out = bytearray()
     while number > 127:

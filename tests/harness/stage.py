@@ -25,7 +25,7 @@ class Weaver:
 
     def __init__(self, folder, *arguments, **environment):
         self.home = folder
-        self.log = folder / "weaver.log"
+        self.log = folder.with_name("weaver.log")
         self._arguments = arguments
         self._environment = {
             **clean_environment(),
@@ -44,7 +44,6 @@ class Weaver:
 
     def start(self):
         """Start it; return when clients can come."""
-        self.home.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "weavelet.client.cli", "up", "--port", "0"]
