@@ -21,7 +21,7 @@ def hello(*specs):
 
 
 def controls(*specs):
-    return controls_frame(specs)
+    return controls_frame(specs, "state")
 
 
 def read(frame):

@@ -14,6 +14,7 @@ from weavelet.channel.page import Page, Phase
 from weavelet.messages import (
     Act,
     Adopt,
+    AppliedSet,
     Deliver,
     Entry,
     Freeze,
@@ -88,7 +89,8 @@ def deliver(sequence, body, *, epoch="e", identifier=None, **more):
 
 def adopt(values, entries, sequence=9, epoch="e"):
     """What a log says was applied before."""
-    return Adopt(values, tuple(entries), Position(epoch, sequence))
+    sets = tuple(AppliedSet(entry, number, "a", values) for entry, number in entries)
+    return Adopt(sets, Position(epoch, sequence))
 
 
 def last(trainer):

@@ -66,6 +66,11 @@ def log():
     return Log()
 
 
+def adopted(made):
+    """The entries that are adopted, as (id, sequence)."""
+    return tuple((one.entry, one.sequence) for one in made.adopt.sets)
+
+
 def sequences(items):
     return [logged.sequence for logged in items]
 
@@ -73,7 +78,7 @@ def sequences(items):
 def test_an_empty_log_asks_for_nothing():
     """A job's first replica joins with an empty plan."""
     nothing = plan([], ME, NOW, epoch="e")
-    assert (nothing.adopt.values, nothing.adopt.entries, nothing.deliver) == ({}, (), ())
+    assert (nothing.adopt.values, adopted(nothing), nothing.deliver) == ({}, (), ())
     assert (nothing.adopt.position.epoch, nothing.adopt.position.sequence) == ("e", 0)
 
 
@@ -85,7 +90,7 @@ def test_applied_sets_are_folded_in_order(log):
     log.settle(second, me="applied", other="failed")
     made = log.plan()
     assert made.adopt.values == {"lr": 0.2, "gain": 1}
-    assert made.adopt.entries == ((first.entry.id, 4), (second.entry.id, second.sequence))
+    assert adopted(made) == ((first.entry.id, 4), (second.entry.id, second.sequence))
     assert made.deliver == ()
     assert made.adopt.position.sequence == log.tail
 
@@ -119,7 +124,7 @@ def test_adopting_can_be_declined(log, adopt):
     log.settle(log.add(Set({"lr": 0.1})), me="applied")
     waiting = log.add(Set({"lr": 0.2}))
     made = log.plan(adopt=adopt)
-    assert (made.adopt.values, made.adopt.entries) == ({}, ())
+    assert (made.adopt.values, adopted(made)) == ({}, ())
     assert sequences(made.deliver) == [waiting.sequence]
 
 
@@ -128,7 +133,7 @@ def test_actions_stops_and_pauses_of_the_past_are_not_run_again(log):
     for body in (Act("save"), Stop(), Pause(), Resume(), Notice("x")):
         log.settle(log.add(body), me="applied")
     made = log.plan()
-    assert (made.adopt.entries, made.deliver) == ((), ())
+    assert (adopted(made), made.deliver) == ((), ())
 
 
 def test_what_is_open_is_delivered_as_it_stands(log):
@@ -258,16 +263,16 @@ def test_the_plan_of_any_log_is_sound(log):
     """Each entry that matters is adopted or delivered, once, in order, and none lies before."""
     made = log.plan()
     settled = ends(log)
-    adopted = [sequence for _, sequence in made.adopt.entries]
+    taken = [sequence for _, sequence in adopted(made)]
     delivered = sequences(made.deliver)
     by_sequence = {logged.sequence: logged for logged in log.logged}
-    assert adopted == sorted(set(adopted))
+    assert taken == sorted(set(taken))
     assert delivered == sorted(set(delivered))
-    assert set(adopted).isdisjoint(delivered)
+    assert set(taken).isdisjoint(delivered)
     assert all(sequence > made.adopt.position.sequence for sequence in delivered)
-    assert all(concerns(by_sequence[sequence].entry, ME) for sequence in adopted + delivered)
+    assert all(concerns(by_sequence[sequence].entry, ME) for sequence in taken + delivered)
     folded = {}
-    for sequence in adopted:
+    for sequence in taken:
         folded.update(by_sequence[sequence].entry.body.values)
     assert made.adopt.values == folded
     for logged in log.logged:
@@ -277,9 +282,9 @@ def test_the_plan_of_any_log_is_sound(log):
         if end is None:
             assert logged.sequence in delivered
         elif isinstance(logged.entry.body, Set) and holds(logged, end):
-            assert logged.sequence in adopted + delivered
+            assert logged.sequence in taken + delivered
         elif end.get(ME) != "unknown":
-            assert logged.sequence not in adopted + delivered
+            assert logged.sequence not in taken + delivered
 
 
 @given(logs())
