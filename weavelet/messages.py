@@ -64,7 +64,7 @@ class Begin(Record, frozen=True, tag="begin"):
 
 
 class Set(Record, frozen=True, tag="set"):
-    """Change several controls, all or none.
+    """Change several controls, all or none, in the order of `values`.
 
     `expect` names values that must hold for the change to be made. A dry run validates on the live
     replica, touches nothing and ends as `skipped`.

@@ -186,6 +186,16 @@ def _get_body(source: Any) -> Any:
     return _get(getattr(messages, kind.capitalize()), getattr(source, kind))
 
 
+def _put_values(target: Any, value: Any) -> None:
+    put_map(target.values, value)
+    target.order.extend(value)
+
+
+def _get_values(source: Any) -> Any:
+    values = get_map(source.values)
+    return {name: values[name] for name in (*source.order, *values) if name in values}
+
+
 def _put_columns(target: Any, value: Any) -> None:
     for name, items in value.items():
         if len(items) != len(target.steps):
@@ -214,6 +224,7 @@ def _fields(struct: type[msgspec.Struct]) -> list[_Field]:
 
 _SPECIAL = {
     "body": _Field("body", _put_body, _get_body),
+    "values": _Field("values", _put_values, _get_values),
     "columns": _Field("columns", _put_columns, _get_columns),
 }
 _ENVELOPE_STRUCTS: dict[str, Any] = {

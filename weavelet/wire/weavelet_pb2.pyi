@@ -157,7 +157,7 @@ class Begin(_message.Message):
     def __init__(self) -> None: ...
 
 class Set(_message.Message):
-    __slots__ = ("values", "expect", "dry_run")
+    __slots__ = ("values", "expect", "dry_run", "order")
     class ValuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -175,10 +175,12 @@ class Set(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     EXPECT_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     values: _containers.MessageMap[str, Value]
     expect: _containers.MessageMap[str, Value]
     dry_run: bool
-    def __init__(self, values: _Optional[_Mapping[str, Value]] = ..., expect: _Optional[_Mapping[str, Value]] = ..., dry_run: bool = ...) -> None: ...
+    order: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Mapping[str, Value]] = ..., expect: _Optional[_Mapping[str, Value]] = ..., dry_run: bool = ..., order: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Act(_message.Message):
     __slots__ = ("name", "arguments")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from weavelet import messages
 from weavelet.exceptions import MalformedError
 from weavelet.messages import (
+    Act,
     Begin,
     Change,
     ControlSpec,
@@ -126,10 +127,19 @@ def test_a_value_keeps_its_type(value):
     assert exact(decode(encode(sent))) == exact(sent)
 
 
+def test_a_set_keeps_its_order():
+    """Controls are set in the order in which they were given; who gives none has them sorted."""
+    entry = Entry(id="e", author="a", body=Set({"b": 1, "c": 2, "a": 3}))
+    assert list(decode(encode(entry)).body.values) == ["b", "c", "a"]
+    foreign = pb.Envelope.FromString(encode(entry))
+    foreign.entry.set.order[:] = ["c", "gone", "c"]
+    assert list(decode(foreign.SerializeToString()).body.values) == ["c", "a", "b"]
+
+
 def test_a_map_is_read_in_order_of_its_keys():
     """All readers of an entry go through its values in one order, whoever wrote it."""
-    entry = Entry(id="e", author="a", body=Set({"b": 1, "c": 2, "a": 3}))
-    assert list(decode(encode(entry)).body.values) == ["a", "b", "c"]
+    entry = Entry(id="e", author="a", body=Act("save", {"b": 1, "c": 2, "a": 3}))
+    assert list(decode(encode(entry)).body.arguments) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
