@@ -71,6 +71,7 @@ class Bus(Link):
     def __init__(self, resolve: Callable[[], Server | None], *, name: str) -> None:
         super().__init__(resolve, name=name)
         self._facts: _Facts | None = None
+        self._singly: dict[tuple[str, str], int] = {}
 
     # The store.
 
@@ -216,8 +217,8 @@ class Bus(Link):
         return await store.last(self._now(), stream, subject)
 
     async def read(self, stream: str, subject: str, after: int) -> list[Stored]:
-        """Some hundred messages after a sequence, in order; none at the tail or at a lagging one."""
-        return await store.read(self._now(), stream, subject, after)
+        """Some hundred messages after a sequence, in order; none at the tail, or where it lags."""
+        return await self._read(self._now(), stream, subject, after)
 
     async def follow(
         self, stream: str, subject: str, after: int, *, epoch: str, pace: float = 0.0
@@ -253,7 +254,7 @@ class Bus(Link):
             if facts is not None and facts.epoch != epoch:
                 raise StoreChanged(epoch, facts.epoch)
             if facts is not None:
-                found = await store.read(connection, stream, subject, after)
+                found = await self._read(connection, stream, subject, after)
                 connection.complain(None)
                 return found
             why, pause = _NO_STREAMS, 0.2
@@ -266,6 +267,25 @@ class Bus(Link):
         connection.complain(why)
         await asyncio.sleep(jitter(pause / 2, pause))
         return None
+
+    async def _read(
+        self, connection: Connection, stream: str, subject: str, after: int
+    ) -> list[Stored]:
+        """A batch; where the last one failed, the next messages one by one.
+
+        On a message with headers that nats-py cannot parse it ends the connection, every time that
+        the message is fetched as it is. The leader hands it out packed up in JSON.
+        """
+        key = (stream, subject)
+        if not self._singly.get(key):
+            try:
+                return await store.read(connection, stream, subject, after)
+            except BusError:
+                self._singly[key] = store.BATCH
+                raise
+        found = await store.first_after(connection, stream, subject, after)
+        self._singly[key] -= 1
+        return [found] if found else []
 
 
 async def _ensure(connection: Connection, name: str, config: streams.Config, replicas: int) -> None:

@@ -23,8 +23,15 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from weavelet.exceptions import BusError
-from weavelet.wire.jetstream import STATUS, size_of
-from weavelet.wire.request import LostError, Msg, NoStreamError, Request, TooLargeError
+from weavelet.wire.jetstream import size_of
+from weavelet.wire.request import (
+    LostError,
+    Msg,
+    NoStreamError,
+    Request,
+    TooLargeError,
+    status_of,
+)
 
 log = logging.getLogger("weavelet.bus")
 
@@ -169,7 +176,7 @@ class Connection:
             timer.cancel()
             del self._waiting[token]
         first = answers[0]
-        if not first.data and first.headers and first.headers.get(STATUS) == "503":
+        if not first.data and status_of(first) == "503":
             msg = (
                 f"nobody answers on {subject}: "
                 "its stream does not exist yet, or the server runs without JetStream"

@@ -8,9 +8,17 @@ from dataclasses import dataclass, field
 from nats.aio.msg import Msg
 
 from weavelet.exceptions import BusError
-from weavelet.wire.jetstream import STATUS
+from weavelet.wire.jetstream import SEQUENCE, STATUS
 
-__all__ = ["LostError", "Msg", "NoStreamError", "Request", "TooLargeError", "UnansweredError"]
+__all__ = [
+    "LostError",
+    "Msg",
+    "NoStreamError",
+    "Request",
+    "TooLargeError",
+    "UnansweredError",
+    "status_of",
+]
 
 
 class LostError(BusError):
@@ -29,6 +37,15 @@ class TooLargeError(BusError):
     """More bytes than this server takes in one message; nothing was sent."""
 
 
+def status_of(answer: Msg) -> str:
+    """The status that the server itself answers with, empty where it hands out a message.
+
+    A stored message has a sequence; whatever its writer put into its headers, it is no status.
+    """
+    headers = answer.headers or {}
+    return "" if SEQUENCE in headers else headers.get(STATUS, "")
+
+
 @dataclass
 class Request:
     """A request under way, and its answers so far. `many` takes them until one has a status."""
@@ -41,7 +58,7 @@ class Request:
     def add(self, answer: Msg) -> None:
         """An answer has come."""
         self.answers.append(answer)
-        if not self.many or (answer.headers and STATUS in answer.headers):
+        if not self.many or status_of(answer):
             self.finish()
 
     def finish(self) -> None:

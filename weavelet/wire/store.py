@@ -12,7 +12,8 @@ from typing import Any
 
 from weavelet.wire import jetstream
 from weavelet.wire.connection import Connection
-from weavelet.wire.jetstream import STATUS, ApiError, Stored
+from weavelet.wire.jetstream import ApiError, Stored
+from weavelet.wire.request import status_of
 
 BATCH = 256
 
@@ -91,15 +92,15 @@ async def read(
         timeout=_BATCH_SECONDS,
         many=True,
     )
-    found = []
+    found: list[Stored] = []
     for answer in answers:
-        headers = answer.headers or {}
-        if status := headers.get(STATUS):
+        if status := status_of(answer):
             # 204 ends a batch, 404 says that there is nothing.
             if status not in {"204", "404"}:
-                raise ApiError(int(status), headers.get("Description", "direct get"))
+                text = (answer.headers or {}).get("Description", "direct get")
+                raise ApiError(int(status) if status.isdigit() else 0, text)
             break
-        found.append(jetstream.stored_from_headers(headers, answer.data))
+        found.append(jetstream.stored_from_headers(answer.headers or {}, answer.data))
     return found
 
 
