@@ -38,6 +38,9 @@ _SAFE = frozenset({"GET", "HEAD"})
 class Guard:
     """Who is admitted: two tokens, and hosts (`name` or `name:port`) beyond the local ones.
 
+    A host without a port may be asked for at any one; as the origin of a page, behind a proxy that
+    hides it, at the default port of http or https only: another port is another's server.
+
     `public` are the routes, as (method, canonical path), that need no token.
     """
 
@@ -53,7 +56,7 @@ class Guard:
 
     def role_of(self, token: str) -> Role | None:
         """Whose token this is, None if nobody's."""
-        given = token.encode()
+        given = token.encode("utf-8", "surrogatepass")  # a header's bytes need not be text
         # Both are compared whatever the first says, so that time tells nothing.
         operator = hmac.compare_digest(given, self.operator_token.encode())
         viewer = hmac.compare_digest(given, self.viewer_token.encode())
@@ -101,13 +104,12 @@ class Guard:
         return None
 
     def _allows(self, host: str) -> bool:
-        name, _ = _split(host)
-        return name in LOCAL_HOSTS or self._is_added(host)
+        name, port = _split(host)
+        return name in LOCAL_HOSTS or self._is_added(name, port, port)
 
-    def _is_added(self, netloc: str) -> bool:
-        name, port = _split(netloc)
-        return any(
-            name == allowed and given in (None, port)
+    def _is_added(self, name: str, port: int | None, default: int | None) -> bool:
+        return name != "" and any(
+            name == allowed and (default if given is None else given) == port
             for allowed, given in map(_split, self.allow_hosts)
         )
 
@@ -123,7 +125,7 @@ class Guard:
         own_name, own_port = _split(host)
         if (name, port or default) == (own_name, own_port or default):
             return True
-        return self._is_added(parts.netloc)
+        return self._is_added(name, port or default, default)
 
 
 def cookie_name(request: web.Request) -> str:
@@ -138,7 +140,7 @@ def _split(netloc: str) -> tuple[str, int | None]:
         port = parts.port
     except ValueError:
         return "", None
-    if parts.path or parts.query or parts.fragment:
+    if parts.path or parts.query or parts.fragment or "@" in netloc:
         return "", None
     return (parts.hostname or "").rstrip("."), port
 
@@ -162,7 +164,7 @@ def _bearer(request: web.Request) -> str:
 
 
 def _refuse(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=f"{text}\n")
+    return web.Response(status=status, text=f"{text.encode('ascii', 'replace').decode()}\n")
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

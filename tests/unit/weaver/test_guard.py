@@ -194,9 +194,39 @@ async def test_added_hosts_pass(tmp_path):
             ("other.example:444", "https://other.example:444", 101),
             ("other.example", "https://other.example", 421),
             ("localhost:8080", "https://more.gpu.example", 403),
+            ("gpu.example:8080", "http://gpu.example:8080", 101),
+            ("gpu.example:8080", "http://gpu.example:9999", 403),
         ):
             upgrade = ("GET /ws", *UPGRADE, BEARER, f"Origin: {origin}")
             assert (await send(port, *upgrade, host=host))[0] == wanted, (host, origin)
+
+
+@asynchronous
+async def test_a_host_that_is_none_admits_nobody(tmp_path):
+    """An address given as a host allows no request whose own host cannot be read."""
+    async with server(tmp_path, allow_hosts=("https://gpu.example",)) as port:
+        assert (await send(port, "GET /", host="evil.example/x"))[0] == 421
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    ("line", "header", "wanted"),
+    [
+        ("GET /ws", b"Authorization: Bearer \xff\xfe", 401),
+        ("GET /ws", b"Cookie: weavelet-8080=\xff", 401),
+        ("GET /", b"Host: \xff", 421),
+    ],
+)
+async def test_bytes_that_are_no_text_are_refused(tmp_path, line, header, wanted):
+    """In a token and in a host, without an error of the server's own."""
+    async with server(tmp_path) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        host = b"" if wanted == 421 else f"Host: {OWN}\r\n".encode()
+        writer.write(f"{line} HTTP/1.1\r\n".encode() + host + header + b"\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        writer.close()
+        await writer.wait_closed()
+    assert int(head.split()[1]) == wanted
 
 
 @asynchronous
