@@ -25,7 +25,7 @@ from weavelet.weaver.ingest import Ingest
 from weavelet.weaver.lives import Job
 from weavelet.weaver.log import AUTHOR, JobLog, bare, settled_entry
 from weavelet.wire import envelope, subjects
-from weavelet.wire.bus import Bus, LostRace
+from weavelet.wire.bus import Bus, LostRace, TooLargeError
 
 log = logging.getLogger("weavelet.weaver")
 
@@ -138,6 +138,12 @@ class Scribe:
                 await self._append(found, entry)
             except LostRace as lost:
                 await self._read_on(found.run, found.job, lost.last)
+            except TooLargeError as error:
+                # No log will ever hold it. Clients are told, and the next entry has its turn.
+                log.warning("what became of an entry is not in the log: %s", error)
+                life = found.read(entry, found.last, time.time(), now)
+                if life is not None:
+                    self._ingest.on_entry(life)
 
     async def _begin(self, job: Job) -> None:
         found = self._ingest.log(job.run, job.name)
