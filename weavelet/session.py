@@ -6,7 +6,6 @@ import functools
 import inspect
 import logging
 import os
-import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -518,7 +517,7 @@ def _identity(run: str, job: str, replica: str) -> Identity:
         run=run,
         job=job,
         replica=replica,
-        incarnation=secrets.token_hex(8),
+        incarnation=os.urandom(8).hex(),
         pid=os.getpid(),
         host=socket.gethostname(),
         rank=settings.rank_of(),

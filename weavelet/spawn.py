@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
@@ -15,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+
+import msgspec
 
 from weavelet.channel.page import Page
 
@@ -101,7 +102,7 @@ class Spawner:
 
     def _launch(self, python: str, channel: int) -> bool:
         """False if the session is over."""
-        roots = json.dumps(_import_roots())
+        roots = msgspec.json.encode(_import_roots()).decode()
         with self._lock:
             if self._stopping:
                 return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from enum import IntEnum
 
 _SIZE = 4096
@@ -32,7 +31,12 @@ class Page:
     4     SAMPLED   trainer          calls of report() accepted
     5     DROPPED   trainer          of these, overwritten before they could be sent
     6     PAUSED    trainer          milliseconds spent paused, without the current pause
+    7     TAKEN     sidecar          samples that have come to a sidecar, gaps included
+    8     STORED    sidecar          of these, stored by the bus
     ====  ========  ===============  ==================================================
+
+    A sidecar begins with what its predecessor left in TAKEN and STORED, so that what died with that
+    one is known to be missing.
 
     It holds no payload: a word that is seen late costs time, never correctness. The trainer
     silences the bell before it reads its socket, whose lock orders that before a later ring.
@@ -42,7 +46,7 @@ class Page:
     that answers counts in LOOKS, and so does the first one.
     """
 
-    BELL, LOOKS, STEP, PHASE, SAMPLED, DROPPED, PAUSED = range(7)
+    BELL, LOOKS, STEP, PHASE, SAMPLED, DROPPED, PAUSED, TAKEN, STORED = range(9)
 
     def __init__(self, descriptor: int) -> None:
         """Map the page behind `descriptor`, which this object owns from here on."""
@@ -57,6 +61,8 @@ class Page:
             descriptor = os.memfd_create("weavelet", os.MFD_CLOEXEC)
         else:
             # macOS: an unlinked file, as shm_open is not in the standard library without a name.
+            import tempfile  # noqa: PLC0415  5 ms that Linux need not pay
+
             descriptor, path = tempfile.mkstemp(prefix="weavelet-")
             os.unlink(path)  # noqa: PTH108  pathlib is not otherwise needed here
         try:
