@@ -84,6 +84,9 @@ def make_report(page: Page, end: End) -> Report:
                 metrics = plain(metrics)
                 break
         if step is None:
+            # Whoever writes step=step means the step, not a metric of that name.
+            step = metrics.pop("step", None)
+        if step is None:
             step = words[step_word]
         elif type(step) is not int:
             step = _plain_step(step, words[step_word])

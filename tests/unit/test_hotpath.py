@@ -246,6 +246,13 @@ def test_any_name_can_be_a_metric(page, end):
     assert end.samples[0].metrics == {"step": 2, "self": 3, "loss/train": 0.5}
 
 
+def test_a_step_given_by_name_is_the_step(page, end):
+    """report(step=7, loss=1) is at step 7 and has no metric of that name."""
+    report = make_report(page, end)
+    report(step=7, loss=1.0)
+    assert (end.samples[0].step, end.samples[0].metrics) == (7, {"loss": 1.0})
+
+
 def test_what_has_item_gives_its_number(page, end):
     """Tensors and arrays of one element are asked for it; subclasses become plain."""
     report = make_report(page, end)

@@ -11,7 +11,10 @@ SILENCE = 5.0
 
 
 class Claim:
-    """The older incarnation keeps control; of two that begin together, the smaller id gets it."""
+    """The older incarnation keeps control; of two that begin together, the smaller id gets it.
+
+    Of two that have it both, as neither heard the other ask, the larger id steps back.
+    """
 
     def __init__(self, incarnation: str) -> None:
         self._mine = incarnation
@@ -35,8 +38,9 @@ class Claim:
         other = heartbeat.incarnation
         if other == self._mine or heartbeat.state == "conflict":
             return False
-        if self.held:
+        if self.held and (heartbeat.claiming or other > self._mine):
             return heartbeat.claiming
+        self.held = False
         if not heartbeat.claiming or other < self._mine:
             self._other, self._heard = other, now
         return False

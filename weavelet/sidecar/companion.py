@@ -69,19 +69,23 @@ class Companion:
             lambda: find_server(hello.url, hello.creds), name=f"sidecar-{identity.replica}"
         )
         self._outbox = Outbox(
-            self._bus, identity.run, identity.job, identity.replica, identity.incarnation
+            self._bus,
+            self._words,
+            identity.run,
+            identity.job,
+            identity.replica,
+            identity.incarnation,
         )
         self._control = Control(
             self._bus, hello, end, joined=self._register, decided=self._keep_outcome
         )
         self._claim = Claim(identity.incarnation)
         self._speak = asyncio.Event()
+        self._yielded = asyncio.Event()
         self._progress = Progress(time.monotonic(), _stall_floor())
         self._vitals = Vitals(trainer, identity.local_rank)
         self._read_vitals: dict[str, float] = {}
-        self._heartbeat_subject = subjects.heartbeat(
-            identity.run, identity.job, identity.replica
-        )
+        self._heartbeat_subject = subjects.heartbeat(identity.run, identity.job, identity.replica)
         self._controls = hello.controls
         self._outbox.config_hash = hello.state
         self._section: Section | None = None
@@ -90,6 +94,7 @@ class Companion:
         self._decided = 0
         self._registrations = 0
         self._joined = False
+        self._refused = ""
         self._bye: Bye | None = None
 
     async def run(
@@ -186,13 +191,24 @@ class Companion:
     async def _take_control(self) -> None:
         """Ask whether another incarnation lives; follow the control log once there is none."""
         await self._bus.wait_connected()
-        while not self._claim.held:
-            self._claim.ask(time.monotonic())
-            await self._publish_heartbeat()
-            await asyncio.sleep(PROBE)
-            self._claim.settle(time.monotonic())
+        while True:
+            while not self._claim.held:
+                self._claim.ask(time.monotonic())
+                await self._publish_heartbeat()
+                await asyncio.sleep(PROBE)
+                self._claim.settle(time.monotonic())
+                self._tell_refusal()
+            following = asyncio.ensure_future(self._control.follow())
+            self._yielded.clear()
+            yielded = asyncio.ensure_future(self._yielded.wait())
+            try:
+                await asyncio.wait({following, yielded}, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    following.result()
+            finally:
+                await _cancel(following, yielded)
+            self._control.rejoin()
             self._tell_refusal()
-        await self._control.follow()
 
     def _tell_refusal(self) -> None:
         other = self._claim.other
@@ -203,9 +219,11 @@ class Companion:
             f"another live process (incarnation {other}) is {identity.replica} of run "
             f"{identity.run}, job {identity.job}; give each its own replica_id"
         )
-        if not self._joined:
+        if self._refused != reason:
+            self._refused = reason
             self._end.send(Refused(reason))
-            self._register()
+            if not self._joined:
+                self._register()
 
     def _hear(self, subject: str, data: bytes) -> None:
         try:
@@ -215,6 +233,8 @@ class Companion:
             return
         if isinstance(heartbeat, Heartbeat) and self._claim.hear(heartbeat, time.monotonic()):
             self._speak.set()
+        if not self._claim.held:
+            self._yielded.set()
 
     async def _beat(self) -> None:
         beats = 0
@@ -253,7 +273,7 @@ class Companion:
             step=step if looks else None,
             rate=self._progress.rate,
             sampled=words[Page.SAMPLED],
-            dropped=words[Page.DROPPED] + self._outbox.shed,
+            dropped=max(words[Page.DROPPED], self._outbox.missing),
             section=None if section is None else section.name,
             received=self._decided,
             device=self._vitals.device,

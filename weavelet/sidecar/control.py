@@ -59,6 +59,10 @@ class Control:
                 _log.info("%s; trying again", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    def rejoin(self) -> None:
+        """Read the log from its beginning the next time: another incarnation may have had it."""
+        self._position = None
+
     async def _join(self) -> Position:
         """Where to read on: where the trainer is, or behind what the log held when it joined.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from weavelet.channel.page import Page
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import Lifecycle, Outcome, Registration, ReportBatch, Sample, Scalar
 from weavelet.wire import subjects
@@ -35,7 +36,9 @@ Kept = Registration | Outcome | Lifecycle
 class Outbox:
     """Publishes for one incarnation of one replica; `send` and `ship` run until cancelled."""
 
-    def __init__(self, bus: Bus, run: str, job: str, replica: str, incarnation: str) -> None:
+    def __init__(
+        self, bus: Bus, words: memoryview, run: str, job: str, replica: str, incarnation: str
+    ) -> None:
         self._bus = bus
         self._replica = replica
         self._incarnation = incarnation
@@ -44,16 +47,25 @@ class Outbox:
         self._kept: deque[tuple[str, bytes, Callable[[], None] | None]] = deque()
         self._samples: deque[tuple[int, Sample]] = deque(maxlen=KEPT_SAMPLES)
         self._more = asyncio.Event()
-        self._taken = 0
+        self._words = words
         self._doubtful = 0
-        self.shed = 0
+        self._flying = 0
         self.config_hash = ""
         """Of all effective control values, as last heard; it goes with every batch."""
 
     @property
     def taken(self) -> int:
         """How many samples have come from the trainer, or are known to be missing before them."""
-        return self._taken
+        return self._words[Page.TAKEN]
+
+    @property
+    def missing(self) -> int:
+        """How many of those taken are lost for good, here or before they came."""
+        return self._words[Page.TAKEN] - self._words[Page.STORED] - self._waiting
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._samples) + self._flying
 
     @property
     def empty(self) -> bool:
@@ -73,10 +85,8 @@ class Outbox:
 
     def take(self, first: int, samples: tuple[Sample, ...]) -> None:
         """Take samples in; `first` is the first one's count over the incarnation."""
-        room = KEPT_SAMPLES - len(self._samples)
-        self.shed += max(0, len(samples) - room)
         self._samples.extend(enumerate(samples, first))
-        self._taken = first + len(samples)
+        self._words[Page.TAKEN] = first + len(samples)
 
     async def send(self) -> None:
         """Publish what must be kept, one by one, again and again until the bus has it."""
@@ -129,6 +139,7 @@ class Outbox:
         self._doubtful = 0
         parts = deque(_consecutive([self._samples.popleft() for _ in range(count)]))
         while parts:
+            self._flying = sum(map(len, parts))
             part = parts[0]
             message = replace(
                 columnar(self._replica, self._incarnation, part, time.time, time.monotonic),
@@ -143,7 +154,6 @@ class Outbox:
                 if half := len(part) // 2:
                     parts.extendleft((part[half:], part[:half]))
                 else:
-                    self.shed += 1
                     _log.warning("left out a sample: %s", error)
             except BusError as error:
                 self._put_back(parts)
@@ -154,14 +164,16 @@ class Outbox:
                 raise
             else:
                 parts.popleft()
+                self._words[Page.STORED] += len(part)
+        self._flying = 0
         return True
 
     def _put_back(self, parts: Sequence[list[tuple[int, Sample]]]) -> None:
         """Put samples back before those that came since, the oldest shed first."""
+        self._flying = 0
         batch = list(itertools.chain.from_iterable(parts))
         self._doubtful = len(parts[0])
         room = KEPT_SAMPLES - len(self._samples)
-        self.shed += max(0, len(batch) - room)
         if room > 0:
             self._samples.extendleft(reversed(batch[-room:]))
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from weavelet.exceptions import CommandError
@@ -138,6 +138,8 @@ class NatsServer:
         self._port = port
         self._password = password or secrets.token_hex(24)
         self._binary = binary
+        self.restarted: Callable[[], None] = lambda: None
+        """Called when `keep` has started it again, on a port that may be another."""
         self._disk = Disk(folder, folder / "nats-server.log")
 
     @property
@@ -233,6 +235,8 @@ class NatsServer:
             await self.start()
         except (CommandError, OSError) as error:
             log.warning("%s", error)
+        else:
+            self.restarted()
 
     def _prepare(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

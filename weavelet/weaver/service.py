@@ -113,7 +113,7 @@ class Service:
             self._stop.append(_later(one.close))
         nats_url, nats_port = await self._start_nats(home, kept)
         port: int = sockets[0].getsockname()[1]
-        bus = await self._connect(nats_url)
+        bus = await self._connect(lambda: self.nats.url if self.nats else nats_url)
         await self._serve(bus, kept, sockets, f"{socket.gethostname()}:{port}")
         home.keep(msgspec.structs.replace(kept, nats_port=nats_port, http_port=port))
         self.endpoint = Endpoint(
@@ -128,7 +128,15 @@ class Service:
         )
         home.publish(self.endpoint)
         self._stop.append(_later(home.withdraw))
+        if self.nats is not None:
+            self.nats.restarted = lambda: self._publish_again(home)
         return self.endpoint
+
+    def _publish_again(self, home: Home) -> None:
+        """Tell sessions where the server is now: its old port may have been taken meanwhile."""
+        if self.nats is not None and self.endpoint is not None:
+            self.endpoint = msgspec.structs.replace(self.endpoint, nats_url=self.nats.url)
+            home.publish(self.endpoint)
 
     async def _start_nats(self, home: Home, kept: Secrets) -> tuple[str, int]:
         if self._options.nats_url is not None:
@@ -140,9 +148,10 @@ class Service:
         self._run(server.keep())
         return server.url, server.port
 
-    async def _connect(self, url: str) -> Bus:
-        server = Server(url, self._options.creds)
-        bus = Bus(lambda: server, name="weaver")
+    async def _connect(self, url: Callable[[], str]) -> Bus:
+        creds = self._options.creds
+        server = Server(url(), creds)
+        bus = Bus(lambda: Server(url(), creds), name="weaver")
         self._run(bus.run())
         try:
             await asyncio.wait_for(bus.wait_connected(), _CONNECT_SECONDS)

@@ -51,9 +51,20 @@ def test_whoever_has_control_speaks_up_when_asked():
     claim.ask(0.0)
     claim.settle(PROBE)
     assert claim.hear(heartbeat("a", claiming=True), 1.0)
-    assert not claim.hear(heartbeat("a"), 1.0)
+    assert not claim.hear(heartbeat("z"), 1.0)
     assert claim.held
     assert claim.other is None
+
+
+def test_of_two_that_have_control_both_the_larger_id_steps_back():
+    """Neither heard the other ask: the one with the smaller id keeps it, the other is refused."""
+    for mine, other, keeps in (("m", "a", False), ("m", "z", True)):
+        claim = Claim(mine)
+        claim.ask(0.0)
+        assert claim.settle(PROBE)
+        assert not claim.hear(heartbeat(other), 1.0)
+        assert claim.held is keeps
+        assert claim.other == (None if keeps else other)
 
 
 def test_one_that_was_refused_is_not_answered():

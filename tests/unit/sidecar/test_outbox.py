@@ -21,7 +21,12 @@ from weavelet.wire.envelope import decode, encode
 @pytest.fixture
 def box():
     """An outbox whose bus knows of no server."""
-    return Outbox(Bus(lambda: None, name="test"), "train", "j1", "rank-0", "life")
+    return Outbox(Bus(lambda: None, name="test"), words(), "train", "j1", "rank-0", "life")
+
+
+def words():
+    """A page's words, all 0."""
+    return memoryview(bytearray(4096)).cast("q")
 
 
 def sample(number, **metrics):
@@ -108,11 +113,25 @@ def test_taken_counts_what_is_missing_too(box):
 def test_the_oldest_samples_are_shed_and_counted(box):
     """Beyond the bound the newest stay."""
     box.take(0, samples(0, KEPT_SAMPLES))
-    assert box.shed == 0
+    assert box.missing == 0
     box.take(KEPT_SAMPLES, samples(KEPT_SAMPLES, 256))
-    assert box.shed == 256
+    assert box.missing == 256
     assert held(box)[0] == 256
     assert held(box)[-1] == KEPT_SAMPLES + 255
+
+
+def test_a_successor_knows_what_died_with_its_predecessor():
+    """Samples that a dead sidecar had taken and not stored are missing, and so is what is lost
+    on the way to the next one.
+    """
+    page = words()
+    first = Outbox(Bus(lambda: None, name="test"), page, "train", "j1", "rank-0", "life")
+    first.take(0, samples(0, 10))
+    assert first.missing == 0
+    second = Outbox(Bus(lambda: None, name="test"), page, "train", "j1", "rank-0", "life")
+    assert second.missing == 10
+    second.take(12, samples(12, 3))
+    assert second.missing == 12
 
 
 def test_what_could_not_be_shipped_waits_in_its_place(box):
@@ -120,7 +139,7 @@ def test_what_could_not_be_shipped_waits_in_its_place(box):
     box.take(0, samples(0, 5))
     assert asyncio.run(box._ship_batch()) is False
     assert held(box) == [0, 1, 2, 3, 4]
-    assert box.shed == 0
+    assert box.missing == 0
 
 
 def test_what_is_put_back_into_a_full_box_sheds_its_oldest(box):
@@ -129,7 +148,7 @@ def test_what_is_put_back_into_a_full_box_sheds_its_oldest(box):
     box._put_back([[(n, sample(n)) for n in range(3)], [(n, sample(n)) for n in (5, 6)]])
     assert held(box)[:3] == [5, 6, 10]
     assert len(held(box)) == KEPT_SAMPLES
-    assert box.shed == 3
+    assert box.missing == 8
 
 
 class Storing(Bus):
@@ -154,7 +173,7 @@ class Storing(Bus):
 @pytest.fixture
 def storing():
     bus = Storing()
-    return bus, Outbox(bus, "train", "j1", "rank-0", "life")
+    return bus, Outbox(bus, words(), "train", "j1", "rank-0", "life")
 
 
 def ship_all(box):
@@ -183,7 +202,7 @@ def test_a_sample_that_cannot_travel_takes_no_other_with_it(storing, value):
     box.take(0, tuple(sample(n, value=value if n in bad else 1.0) for n in range(300)))
     ship_all(box)
     assert bus.steps == [n for n in range(300) if n not in bad]
-    assert box.shed == len(bad)
+    assert box.missing == len(bad)
 
 
 def test_a_batch_that_is_too_large_is_cut(storing):
@@ -193,7 +212,7 @@ def test_a_batch_that_is_too_large_is_cut(storing):
     ship_all(box)
     assert bus.steps == list(range(200))
     assert len(bus.stored) > 3
-    assert box.shed == 0
+    assert box.missing == 0
 
 
 def test_what_was_under_way_when_the_shipping_was_cancelled_is_still_there(storing):
@@ -220,7 +239,7 @@ def test_what_was_under_way_when_the_shipping_was_cancelled_is_still_there(stori
     asyncio.run(cancel())
     assert bus.steps == [0, 1, 2]
     assert held(box) == [9, 10, 11]
-    assert box.shed == 0
+    assert box.missing == 6
 
 
 def test_a_batch_whose_confirmation_was_lost_takes_no_later_sample_with_it(storing):
@@ -240,7 +259,7 @@ def test_a_batch_whose_confirmation_was_lost_takes_no_later_sample_with_it(stori
     box.take(3, samples(3, 4))
     ship_all(box)
     assert [step for batch in known.values() for step in batch.steps] == list(range(7))
-    assert box.shed == 0
+    assert box.missing == 0
 
 
 def test_an_error_of_the_bus_keeps_what_has_not_been_stored(storing):
