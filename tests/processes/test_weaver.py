@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import pytest
 
-from harness.nats import asynchronous, running_bus, running_nats
+from harness.nats import asynchronous, running_bus, running_nats, until
 from harness.weaver import FakeReplica, living, serving, talking
 from weavelet.exceptions import CommandError
 from weavelet.messages import Settled
@@ -456,6 +457,27 @@ async def test_a_wiped_store_is_begun_afresh(tmp_path):
         async with bus_of(service.endpoint) as bus, living(bus, "rank-1"):
             await talk.rows(lambda rows: list(rows) == ["rank-1"])
             assert (await talk.command("update_config", **SET))["state"] == "applied"
+
+
+@asynchronous
+async def test_a_nats_server_that_comes_back_on_another_port_is_found(tmp_path):
+    """Its port was taken while it was down: weaver, endpoint.json and replicas follow it."""
+    async with serving(tmp_path / "home") as service:
+        before = service.endpoint.nats_url
+        # In one go, so that the port is taken before the server is started again.
+        os.kill(service.nats.process.pid, signal.SIGKILL)
+        service.nats.process.wait()
+        with socket.create_server(("127.0.0.1", service.nats.port)):
+            await until(lambda: service.endpoint.nats_url != before)
+            told = read_endpoint(tmp_path / "home")
+            assert told.nats_url == service.nats.url != before
+            async with (
+                bus_of(told) as bus,
+                living(bus, "rank-0"),
+                talking(service.endpoint) as talk,
+            ):
+                await talk.rows(lambda rows: "rank-0" in rows)
+                assert (await talk.command("update_config", **SET))["state"] == "applied"
 
 
 @asynchronous
