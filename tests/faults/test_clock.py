@@ -25,6 +25,7 @@ class Clock:
     """The wall clock of the processes that get this environment."""
 
     def __init__(self, folder):
+        folder.mkdir()
         self._file = folder / "clock"
         self.jump(0)
         self.environment = {
@@ -48,30 +49,28 @@ SCRIPT = PLAIN.replace("import json, sys,", "import json, select, sys,").replace
 )
 
 
-@pytest.mark.parametrize("who", ["trainer", "weaver"])
-def test_a_clock_that_jumps_changes_nothing(tmp_path, who):
-    """An hour forth, two back: applied in time, never unknown or dead, a lease keeps its length."""
-    clock = Clock(tmp_path)
-    of = {who: clock.environment}
+def test_clocks_that_jump_change_nothing(tmp_path):
+    """Of trainer, sidecar and weaver: commands in time, never unknown, a lease keeps its length."""
+    ours, theirs = Clock(tmp_path / "trainer"), Clock(tmp_path / "weaver")
     with (
-        staged(tmp_path, weaver_environment=of.get("weaver", {})) as stage,
-        training(SCRIPT, **stage.names("train", "job-1"), **of.get("trainer", {})) as trainer,
+        staged(tmp_path, weaver_environment=theirs.environment) as stage,
+        training(SCRIPT, **stage.names("train", "job-1"), **ours.environment) as trainer,
         watching(stage) as watcher,
         stage.client() as client,
     ):
         watcher.until(lambda row: row.state == "running" and row.controls)
-        pids = {"trainer": (trainer.pid, sidecar_of(trainer.pid)), "weaver": (stage.weaver.pid,)}
-        for pid in pids[who]:
+        for pid in (trainer.pid, sidecar_of(trainer.pid), stage.weaver.pid):
             assert "libfaketime" in Path(f"/proc/{pid}/maps").read_text()
-        for number, hours in enumerate((1, -1, 24, 0)):
-            clock.jump(hours)
-            if who == "trainer":
-                wrong_by(trainer, hours)
+        for number, (mine, its) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1), (24, -24))):
+            ours.jump(mine)
+            theirs.jump(its)
+            wrong_by(trainer, mine)
             result = client.set("train", {"lr": number + 1.0}, deadline=5.0)
             assert result.state == "applied"
         began = time.monotonic()
         assert client.pause("train", lease=1.0).state == "applied"
-        clock.jump(-3)
+        ours.jump(-3)
+        theirs.jump(3)
         watcher.state("running", since=began + 0.5)
         assert 0.5 < time.monotonic() - began < 5
         assert client.set("train", {"lr": 9.0}, deadline=5.0).state == "applied"

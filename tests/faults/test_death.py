@@ -8,8 +8,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from harness.faults import holds, is_sidecar, percentile
 from harness.stage import staged
 from harness.trainers import children_of, is_alive, training
@@ -75,6 +73,7 @@ for line in iter(sys.stdin.readline, ""):
 
 KNOWN_SECONDS = 0.5
 ORPHAN_SECONDS = 2.0
+SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT)
 KINDS = [
     ("alone", False),
     ("alone", True),
@@ -90,7 +89,7 @@ def test_a_killed_trainer_is_known_at_once_and_leaves_no_sidecar(tmp_path, sized
     have_torch = importlib.util.find_spec("torch") is not None
     kinds = [kind for kind in KINDS if have_torch or kind[0] != "loader"]
     count = sized(len(kinds), 204)
-    latencies, orphans = {kind: [] for kind, _ in kinds}, 0
+    latencies, orphans, reasons = {kind: [] for kind, _ in kinds}, 0, []
     with (
         staged(tmp_path) as stage,
         training(NURSERY, stdin=True, **stage.names("train", "unused")) as nursery,
@@ -103,51 +102,41 @@ def test_a_killed_trainer_is_known_at_once_and_leaves_no_sidecar(tmp_path, sized
             nursery.say(f'["{job}", "{kind}", {str(in_thread).lower()}]')
             pid = nursery.event("born")["born"]
             watcher.until(lambda row, job=job: row.job == job and row.state == "running")
-            seconds, left = death_of(pid, job, watcher)
+            # Now and then by another hand than the operator's.
+            number = SIGNALS[at % len(SIGNALS)] if kind == "alone" else SIGNALS[0]
+            seconds, left, row = death_of(pid, number, job, watcher)
             latencies[kind].append(seconds)
             orphans += left
+            reasons.append(row.reason)
+            assert row.step >= 10
     for kind, seconds in latencies.items():
         figure(
             f"{kind}: {len(seconds)} trainers, known after p50 {percentile(seconds, 0.5):.3f} s, "
             f"at most {max(seconds):.3f} s"
         )
     assert orphans == 0
+    assert set(reasons) == {"the process ended without saying goodbye"}
     worst = max(max(seconds) for seconds in latencies.values())
     assert worst < KNOWN_SECONDS, latencies
 
 
-def death_of(pid, job, watcher):
-    """Seconds until a client knew of it, and how many sidecars it has left."""
+def death_of(pid, number, job, watcher):
+    """Seconds until a client knew of it, how many sidecars it has left, and what was shown."""
     children = children_of(pid)
     sidecars = [child for child in children if is_sidecar(child)]
     assert len(sidecars) == 1
     began = time.monotonic()
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     try:
-        seen, _ = watcher.until(lambda row: row.job == job and row.state == "crashed", since=began)
+        seen, row = watcher.until(
+            lambda row: row.job == job and row.state == "crashed", since=began
+        )
         left = ORPHAN_SECONDS - (time.monotonic() - began)
         with contextlib.suppress(AssertionError):
             holds(lambda: not is_alive(sidecars[0]), left)
-        return seen - began, int(is_alive(sidecars[0]))
+        return seen - began, int(is_alive(sidecars[0])), row
     finally:
         # DataLoader workers notice by themselves, after some seconds.
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
-def test_other_deaths_are_crashes_too(tmp_path, number):
-    """A signal that nobody handles ends the trainer without goodbye: `crashed`, with its step."""
-    with (
-        staged(tmp_path) as stage,
-        training(NURSERY, stdin=True, **stage.names("train", "unused")) as nursery,
-        watching(stage) as watcher,
-    ):
-        nursery.say('["job-1", "alone", false]')
-        pid = nursery.event("born", 60)["born"]
-        watcher.state("running")
-        os.kill(pid, number)
-        _, row = watcher.state("crashed")
-    assert row.step >= 10
-    assert "without saying goodbye" in row.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import subprocess
 import threading
@@ -26,28 +27,36 @@ with weavelet.session("trainer-0") as w:
 )
 
 
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """One for all tests here, each with a run of its own; the proxy is healed between them."""
+    with staged(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
 @contextlib.contextmanager
-def scene(folder, script=PLAIN):
-    """A stage, a trainer on it that runs, a watcher and a client."""
+def scene(stage, script=PLAIN):
+    """A trainer that runs, a watcher, and what sets its controls."""
+    run = f"train-{secrets.token_hex(3)}"
     with (
-        staged(folder) as stage,
-        training(script, **stage.names("train", "job-1")) as trainer,
-        watching(stage) as watcher,
+        training(script, **stage.names(run, "job-1")) as trainer,
+        watching(stage, [run]) as watcher,
         stage.client() as client,
     ):
         watcher.until(lambda row: row.state == "running" and row.controls)
-        yield stage, trainer, watcher, client
+        try:
+            yield trainer, watcher, functools.partial(client.set, run)
+        finally:
+            stage.proxy.heal()
 
 
-def test_a_command_given_while_the_line_is_dead_is_applied_once_it_lives(tmp_path, figure):
+def test_a_command_given_while_the_line_is_dead_is_applied_once_it_lives(stage, figure):
     """Half-open: nobody is told, nothing goes through; the command waits in the log."""
-    with scene(tmp_path) as (stage, trainer, watcher, client):
+    with scene(stage) as (trainer, watcher, set_controls):
         stage.proxy.cut()
         cut = time.monotonic()
         result = {}
-        commanding = threading.Thread(
-            target=lambda: result.update(it=client.set("train", {"lr": 0.5}))
-        )
+        commanding = threading.Thread(target=lambda: result.update(it=set_controls({"lr": 0.5})))
         commanding.start()
         unknown, _ = watcher.state("unknown", since=cut)
         stage.proxy.heal()
@@ -60,40 +69,38 @@ def test_a_command_given_while_the_line_is_dead_is_applied_once_it_lives(tmp_pat
     figure(f"shown as unknown after {unknown - cut:.1f} s, applied {applied - healed:.1f} s after")
 
 
-def test_resets_between_commands_cost_none(tmp_path, sized):
+def test_resets_between_commands_cost_none(stage, sized):
     """The connection is reset before each of many commands; each is applied once, in order."""
     count = sized(10, 200)
-    with scene(tmp_path) as (stage, trainer, _, client):
+    with scene(stage) as (trainer, _, set_controls):
         for number in range(count):
             stage.proxy.reset()
-            assert client.set("train", {"lr": float(number)}).state == "applied"
+            assert set_controls({"lr": float(number)}).state == "applied"
         changes = [trainer.event("change")["new"] for _ in range(count)]
     assert changes == [float(number) for number in range(count)]
 
 
-def test_a_long_line_is_no_cut_one(tmp_path):
+def test_a_long_line_is_no_cut_one(stage):
     """A quarter of a second each way: commands are applied, the replica stays running."""
-    with scene(tmp_path) as (stage, _, watcher, client):
+    with scene(stage) as (_, watcher, set_controls):
         stage.proxy.delay(0.25)
         began = time.monotonic()
         for number in range(3):
-            assert client.set("train", {"lr": float(number + 1)}).state == "applied"
+            assert set_controls({"lr": float(number + 1)}).state == "applied"
         watcher.until(lambda row: row.state == "running", since=time.monotonic())
         assert watcher.states(since=began) == {"running"}
 
 
-def test_on_a_thin_line_heartbeats_and_commands_pass_while_samples_are_shed(
-    tmp_path, sized, figure
-):
+def test_on_a_thin_line_heartbeats_and_commands_pass_while_samples_are_shed(stage, sized, figure):
     """16 KiB/s for a trainer with more to say: it stays running and can be steered."""
     kibibytes, count = sized((16, 3), (8, 30))
-    with scene(tmp_path, BUSY) as (stage, _, watcher, client):
+    with scene(stage, BUSY) as (_, watcher, set_controls):
         stage.proxy.rate(kibibytes << 10)
         began = time.monotonic()
         seconds = []
         for number in range(count):
             asked = time.monotonic()
-            assert client.set("train", {"lr": float(number + 1)}).state == "applied"
+            assert set_controls({"lr": float(number + 1)}).state == "applied"
             seconds.append(time.monotonic() - asked)
         time.sleep(max(0.0, began + 6 - time.monotonic()))
         states = watcher.states(since=began)
@@ -105,18 +112,18 @@ def test_on_a_thin_line_heartbeats_and_commands_pass_while_samples_are_shed(
     assert states == {"running"}
 
 
-def test_a_host_whose_network_is_down_is_unknown_and_comes_back(tmp_path):
+def test_a_host_whose_network_is_down_is_unknown_and_comes_back(stage):
     """In a network namespace of its own, with the link down and up again."""
-    with private_network() as (name, address), staged(tmp_path) as stage:
+    with private_network() as (name, address):
         proxy = Proxy(lambda: ("127.0.0.1", stage.nats.port), address)
-        environment = stage.names("train", "job-1")
+        environment = stage.names("elsewhere", "job-1")
         url = environment["WEAVELET_NATS_URL"].replace(
             f"127.0.0.1:{stage.proxy.port}", f"{address}:{proxy.port}"
         )
         inside = ["ip", "netns", "exec", name]
         with (
             training(PLAIN, before=inside, **{**environment, "WEAVELET_NATS_URL": url}) as trainer,
-            watching(stage) as watcher,
+            watching(stage, ["elsewhere"]) as watcher,
             stage.client() as client,
         ):
             watcher.until(lambda row: row.state == "running" and row.controls)
@@ -126,7 +133,7 @@ def test_a_host_whose_network_is_down_is_unknown_and_comes_back(tmp_path):
             link(name, "up")
             up = time.monotonic()
             watcher.state("running", since=up, seconds=15)
-            assert client.set("train", {"lr": 0.5}).state == "applied"
+            assert client.set("elsewhere", {"lr": 0.5}).state == "applied"
             assert trainer.event("change")["new"] == 0.5
             assert watcher.states() <= {"starting", "running", "unknown"}
         proxy.close()

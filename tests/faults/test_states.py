@@ -39,12 +39,12 @@ with weavelet.session("trainer-0") as w:
         time.sleep(0.002)
 """
 
-STALL_SECONDS = 2.0
+STALL_SECONDS = 1.5
 HEARTBEATS = 3.0
 
 
 def test_frozen_hung_busy_and_cut_off_are_told_apart(tmp_path, sized):
-    """`stopped`, `stalled`, `in-section` and `unknown`, each as long as it lasts; never dead."""
+    """`stopped`, `in-section`, `stalled` and `unknown`, each as long as it lasts; never dead."""
     seconds = sized(STALL_SECONDS, 30.0)
     with (
         staged(tmp_path) as stage,
@@ -62,13 +62,13 @@ def test_frozen_hung_busy_and_cut_off_are_told_apart(tmp_path, sized):
         trainer.signal(signal.SIGSTOP)
         watcher.state("stopped", since=began, seconds=HEARTBEATS)
         # Longer than a hang takes to be one.
-        shown_only(watcher, {"stopped"}, seconds + 2)
+        shown_only(watcher, {"stopped"}, seconds + 1.5)
         back(watcher, lambda: trainer.signal(signal.SIGCONT))
 
         began = time.monotonic()
         trainer.say("section")
         watcher.state("in-section", since=began, seconds=HEARTBEATS)
-        shown_only(watcher, {"in-section"}, seconds + 2)
+        shown_only(watcher, {"in-section"}, seconds + 1.5)
         back(watcher, lambda: trainer.say("done"))
 
         began = time.monotonic()
@@ -83,43 +83,23 @@ def test_frozen_hung_busy_and_cut_off_are_told_apart(tmp_path, sized):
         assert moment - began > 4
         back(watcher, stage.proxy.heal)
 
-        assert watcher.states() <= {
-            "starting", "running", "stopped", "in-section", "stalled", "unknown",
-        }  # fmt: skip
-
-
-def test_a_sidecar_that_dies_with_its_trainer_leaves_it_unknown(tmp_path):
-    """Nobody is left to tell: `unknown` after 5 s, since nobody can say that it is dead."""
-    with (
-        staged(tmp_path) as stage,
-        training(SCRIPT, stdin=True, **stage.names("train", "job-1")) as trainer,
-        watching(stage) as watcher,
-    ):
-        watcher.state("running")
+        began = time.monotonic()
         sidecar = sidecar_of(trainer.pid)
+        stop(sidecar)
+        watcher.state("unknown", since=began, seconds=10)
+        back(watcher, lambda: go_on(sidecar))
+
+        # Nobody is left to tell, and nobody can say that it is dead.
         stop(sidecar)
         trainer.kill()
         kill(sidecar)
         began = time.monotonic()
         moment, _ = watcher.state("unknown", since=began, seconds=10)
-        assert watcher.states() <= {"starting", "running", "unknown"}
-        assert moment - began < 6
+        assert moment - began < 6.5
 
-
-def test_a_frozen_sidecar_is_unknown_and_comes_back(tmp_path):
-    """Its trainer is not called dead either, and is shown running once it can be heard."""
-    with (
-        staged(tmp_path) as stage,
-        training(SCRIPT, stdin=True, **stage.names("train", "job-1")) as trainer,
-        watching(stage) as watcher,
-    ):
-        watcher.state("running")
-        sidecar = sidecar_of(trainer.pid)
-        began = time.monotonic()
-        stop(sidecar)
-        watcher.state("unknown", since=began, seconds=10)
-        back(watcher, lambda: go_on(sidecar))
-        assert watcher.states() <= {"starting", "running", "unknown"}
+        assert watcher.states() <= {
+            "starting", "running", "stopped", "in-section", "stalled", "unknown",
+        }  # fmt: skip
 
 
 def shown_only(watcher, states, seconds):
