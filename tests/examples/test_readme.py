@@ -11,6 +11,7 @@ import pytest
 
 from harness.shell import Shell, up
 from harness.trainers import clean_environment, training
+from weavelet.testing import local_session
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +55,25 @@ def test_the_loop_and_the_client_work_as_shown(tmp_path):
         refused = shell("set", "my-run", "lr=banana")
     assert done.stdout.startswith("True [('trainer-0', 'applied', ")
     assert refused.stderr.strip() in README
+
+
+def test_the_checkpoint_lines_work_as_shown(tmp_path):
+    """torch keeps the state beside the model's, loads it safely, and the control is back."""
+    torch = pytest.importorskip("torch")
+    (lines,) = blocks("py")
+    now = {"lr": 0.5}
+    w = local_session()
+
+    @w.handler("lr", get=lambda: now["lr"])
+    def set_lr(value: float) -> None:
+        now["lr"] = value
+
+    save, load = lines.split("\n\n")
+    names = {"torch": torch, "model": torch.nn.Linear(2, 2), "w": w, "path": tmp_path / "c.pt"}
+    exec(save, names)
+    now["lr"] = 0.1
+    exec(load, names)
+    assert now["lr"] == 0.5
 
 
 def test_the_first_command_installs_what_the_demo_needs():

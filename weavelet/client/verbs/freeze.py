@@ -17,7 +17,7 @@ def freeze(
     no_wait: NoWait = False,
     json: Json = False,
 ) -> int:
-    """Have a run refuse everything but stop and unfreeze."""
+    """Have a run refuse everything but stop and unfreeze; what it accepted before still happens."""
     command = protocol.Freeze(id="", run=run, job=job, reason=reason)
     with Client() as client:
         return carry_out(client, command, json=json, wait=not no_wait)
