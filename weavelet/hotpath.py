@@ -18,6 +18,8 @@ from weavelet.safepoint import End
 
 Poll = Callable[..., tuple[Change, ...]]
 Report = Callable[..., None]
+Read = Callable[[int, float, dict[str, Any]], "dict[str, Scalar] | None"]
+"""Makes plain values of metrics reported at a step and time; None if they come later."""
 Look = Callable[[int], tuple[tuple[Change, ...], bool]]
 """Decides what is waiting at a step; returns the changes and whether the next poll must look."""
 
@@ -70,8 +72,12 @@ def make_poll(page: Page, look: Look) -> Poll:
     return poll
 
 
-def make_report(page: Page, end: End) -> Report:
-    """Bind a report: into the ring, and off to the sidecar if the last sending is old enough."""
+def make_report(page: Page, end: End, read: Read | None = None) -> Report:
+    """Bind a report: into the ring, and off to the sidecar if the last sending is old enough.
+
+    `read` is for metrics of which some are not plain values. Default: `plain`.
+    """
+    read = read or _read_plain
     words = page.words
     step_word = Page.STEP
     sample, flush, monotonic, scalars = end.sample, end.flush, time.monotonic, _SCALARS
@@ -79,10 +85,7 @@ def make_report(page: Page, end: End) -> Report:
 
     def report(step: int | None = None, /, **metrics: Any) -> None:
         nonlocal flushed
-        for value in metrics.values():
-            if type(value) not in scalars:
-                metrics = plain(metrics)
-                break
+        values: dict[str, Any] | None = metrics
         if step is None:
             # Whoever writes step=step means the step, not a metric of that name.
             step = metrics.pop("step", None)
@@ -91,12 +94,21 @@ def make_report(page: Page, end: End) -> Report:
         elif type(step) is not int:
             step = _plain_step(step, words[step_word])
         now = monotonic()
-        sample(Sample(step, now, metrics))
+        for value in metrics.values():
+            if type(value) not in scalars:
+                values = read(step, now, metrics)
+                break
+        if values is not None:
+            sample(Sample(step, now, values))
         if now - flushed >= FLUSH_SECONDS:
             flushed = now
             flush()
 
     return report
+
+
+def _read_plain(step: int, at: float, metrics: dict[str, Any]) -> dict[str, Scalar]:
+    return plain(metrics)
 
 
 def plain(metrics: dict[str, Any]) -> dict[str, Scalar]:

@@ -100,6 +100,9 @@ class ReplayEnd:
     def sample(self, sample: Sample) -> None:
         """Nobody looks."""
 
+    def lose(self) -> None:
+        """Nobody counts."""
+
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 

@@ -31,6 +31,7 @@ from weavelet.hotpath import (
     report_nothing,
 )
 from weavelet.messages import Change, Hello, Identity, Recorded, Section
+from weavelet.remote import Remote
 from weavelet.replay import ReplayEnd
 from weavelet.safepoint import End, SafePoint
 from weavelet.spawn import Spawner
@@ -150,6 +151,7 @@ class Weavelet:
         self._page: Page | None = None
         self._end: End | None = None
         self._spawner: Spawner | None = None
+        self._remote: Remote | None = None
         self._safe_point: SafePoint | None = None
         self._identity: Identity | None = None
         self._sections: list[Section] = []
@@ -195,6 +197,8 @@ class Weavelet:
         if self._spawner is not None:
             self._spawner.stop()
         self._rest()
+        if self._remote is not None:
+            self._remote.finish()
         self._end.post(bye_frame(self.stopped, error), "bye")
         self._end.close()
         self._page.close_descriptor()
@@ -413,13 +417,16 @@ class Weavelet:
         )
         page.words[Page.PHASE] = Phase.RUNNING
 
+        self._remote = remote = Remote(end)
+
         def look(step: int) -> tuple[tuple[Change, ...], bool]:
             changes = safe_point.run(step)
+            remote.collect()
             end.flush()
             return changes, safe_point.scheduled
 
         self.poll = make_poll(page, look)
-        self.report = make_report(page, end)
+        self.report = make_report(page, end, remote.read)
 
     def _rest(self) -> None:
         self.poll = poll_nothing

@@ -52,6 +52,7 @@ TABLE = {
     "exceptions": Rule({"msgspec"}),
     "settings": Rule({"msgspec"}, {"platformdirs"}),
     "root": Rule(ROOT_MODULES),
+    "remote": Rule(ROOT_MODULES, ADAPTERS),
     "session": Rule(ROOT_MODULES, ADAPTERS),
     "channel": Rule({"msgspec", *CONTRACTS}),
     "wire": Rule({"google.protobuf", "msgspec", "nats", *CONTRACTS}),
@@ -107,7 +108,9 @@ def part_of(module: str) -> str:
 def house_of(module: str) -> str:
     """The part whose modules may import each other."""
     part = part_of(module)
-    return {"session": "root", "client, starting the weaver": "client"}.get(part, part)
+    return {"remote": "root", "session": "root", "client, starting the weaver": "client"}.get(
+        part, part
+    )
 
 
 def imports(source: str, module: str, *, package: bool) -> Iterator[Import]:

@@ -121,6 +121,12 @@ class TrainerEnd:
             self._ring.append(sample)
             self.page.words[Page.SAMPLED] = self._sampled
 
+    def lose(self) -> None:
+        """Count a sample that could not even be put into the ring, as one dropped before it."""
+        with self._lock:
+            self._sampled += 1
+            self.page.words[Page.SAMPLED] = self._sampled
+
     def flush(self) -> None:
         """Send what the socket takes now, and publish the count of drops."""
         with self._lock:
