@@ -132,9 +132,9 @@ def _one_life(path: Path, records: Sequence[Recorded]) -> list[Recorded]:
     return kept
 
 
-def _place_in_log(life: Sequence[Recorded]) -> float:
+def _place_in_log(life: Sequence[Recorded]) -> tuple[int, bool]:
     """Later for a later life, which adopts what an earlier one had applied."""
-    return max(record.sequence + record.adopted / 2 for record in life)
+    return max((record.sequence, record.adopted) for record in life)
 
 
 def schedule(records: Sequence[Recorded]) -> list[Due]:

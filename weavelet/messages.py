@@ -5,7 +5,7 @@ Values are plain JSON-like data. NaN and infinities are allowed in floats and tr
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, Union
+from typing import Annotated, Any, Literal, TypeAlias, Union
 
 import msgspec
 
@@ -403,6 +403,7 @@ Message: TypeAlias = Union[
 # Lines of an export, read by a replay. JSON objects, so that other programs can read them.
 
 RECORD_VERSION = 1
+_COUNT = msgspec.Meta(ge=0, le=2**63 - 1)
 
 
 class RecordedChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -428,11 +429,11 @@ class RecordedEntry(
     job: str
     replica: str
     incarnation: str
-    sequence: int
+    sequence: Annotated[int, _COUNT]
     entry: str
     author: str
     time: float
-    step: int
+    step: Annotated[int, _COUNT]
     adopted: bool = False
 
 

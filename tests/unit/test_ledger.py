@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import weavelet
 from weavelet.ledger import differences, of_replica, read, schedule
@@ -111,6 +114,7 @@ GOOD = msgspec.json.encode(set_record(1)).decode()
         (GOOD.replace('"step":1', '"step":1,"more":2'), "more"),
         (GOOD.replace('"version":1', '"version":7'), "version 7, but this weavelet reads 1"),
         ('{"version": ' + "[" * 100_000, "is no record"),
+        (GOOD.replace('"sequence":11', '"sequence":' + "9" * 500), "is no record"),
         (GOOD.replace("ann", "x" * (1 << 20))[:-5], "is no record"),
     ],
     ids=itertools.count(),
@@ -130,6 +134,22 @@ def test_bytes_that_are_no_text_are_a_damaged_line(tmp_path):
     path.write_bytes(b'{"version": 1, "run": "\xff\xfe"}\n')
     with pytest.raises(weavelet.ReplayError, match="line 1"):
         read(path)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(st.tuples(st.integers(0, len(GOOD) * 2), st.binary(max_size=3)), min_size=1),
+    cut=st.integers(0, 40),
+)
+def test_whatever_the_damage_the_error_is_a_replay_error(tmp_path, edits, cut):
+    """Bytes changed, put in or cut off: it is read, or refused by name, and never anything else."""
+    data = bytearray(GOOD.encode() + b"\n" + GOOD.replace("e11", "e12").encode() + b"\n")
+    for place, new in edits:
+        data[place : place + 1] = new
+    path = tmp_path / "record.jsonl"
+    path.write_bytes(data[: len(data) - cut])
+    with contextlib.suppress(weavelet.ReplayError):
+        schedule(of_replica(path, read(path), "train", "rank-0"))
 
 
 def test_a_line_twice_is_damage(write):
