@@ -49,6 +49,11 @@ class Reader(Generic[M]):
         self._skip = 0
         self.malformed = 0
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether the rest of a message is still to come."""
+        return bool(self._buffer) or self._skip > 0
+
     def feed(self, data: bytes) -> list[M]:
         """The messages that are complete with `data`."""
         self._buffer += data

@@ -17,6 +17,9 @@ ANSWER_SECONDS = 1.0
 """How long after a message to the trainer its answer is waited for."""
 
 _RECEIVE_BYTES = 1 << 16
+_FULL_BYTES = 1 << 13
+"""How much can at least be read from a socket that is full, be it of the smallest frames."""
+
 _log = logging.getLogger("weavelet.sidecar")
 
 
@@ -57,7 +60,11 @@ class SidecarEnd:
                 return
             if not data:
                 return
-            for message in self._feed(data):
+            messages = self._feed(data)
+            if len(data) >= _FULL_BYTES or self._reader.incomplete:
+                # There was no room for more, and a poll that hears nothing sends nothing.
+                self.page.ring()
+            for message in messages:
                 yield message
 
     def remaining(self) -> list[FromTrainer]:

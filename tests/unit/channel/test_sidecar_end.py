@@ -66,6 +66,39 @@ def run(test):
     return asyncio.run(asyncio.wait_for(test, DEADLINE))
 
 
+@pytest.mark.parametrize("size", [1 << 19, 100], ids=["one large frame", "many small ones"])
+def test_what_finds_no_room_is_fetched(channel, size):
+    """A trainer that sends only when its bell rings gets all across, however little fits."""
+    count = 1 if size > 100 else 1000
+    channel.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 106_496)  # Linux's default
+    names = []
+
+    async def read():
+        async for message in channel.sidecar.messages():
+            names.append(message.name.strip())
+            if len(names) == count + 1:
+                break
+
+    async def poll():
+        while True:
+            await rung(channel)
+            channel.silence()
+            channel.trainer.flush()
+
+    async def both():
+        polling = asyncio.ensure_future(poll())
+        try:
+            await read()
+        finally:
+            polling.cancel()
+
+    for at in range(count):
+        channel.trainer.post(encode(Section(f"{at}".ljust(size))), at)
+    channel.silence()
+    run(both())
+    assert names == ["greeting", *map(str, range(count))]
+
+
 def test_messages_come_in_order_until_the_trainer_closes(channel):
     """What was posted before the end is read, then the iteration ends."""
 
