@@ -88,7 +88,12 @@ class TrainerEnd:
             self._detach()
 
     def close_in_child(self) -> None:
-        """Close the inherited descriptors in a forked child, without the lock."""
+        """Close the inherited descriptors in a forked child, without the lock.
+
+        The thread that may have held it was not forked: whoever still calls gets another.
+        """
+        self._lock = threading.RLock()
+        self._busy = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -428,6 +428,34 @@ def test_close_does_not_wait_longer_than_its_patience(end, peer):
     assert not end.attached
 
 
+def test_a_forked_child_waits_for_no_thread_of_its_parent(end, peer):
+    """The lock that another thread held at the fork is nobody's there."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with end._lock:
+            held.set()
+            done.wait(20)
+
+    def report():
+        end.sample(Sample(1, 0.0, {"a": 1}))
+        end.flush()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    end.close_in_child()
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    reporter.join(5)
+    waits = reporter.is_alive()
+    done.set()
+    holder.join()
+    reporter.join()
+    assert not waits
+    assert not end.attached
+
+
 def test_a_closed_end_takes_no_new_sidecar(end):
     """A sidecar that comes too late finds its socket closed."""
     end.close()
