@@ -284,12 +284,12 @@ class Companion:
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 
     async def _look(self) -> None:
-        """Ring when the trainer holds samples back, so that its next poll sends them."""
+        """Ring when the trainer holds samples or answers back, so that its next poll sends them."""
         behind = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             missing = self._words[Page.SAMPLED] - self._outbox.taken
-            if missing > 0 and missing == behind:
+            if self._control.delivered or (missing > 0 and missing == behind):
                 self._end.ring()
             behind = missing
 
