@@ -92,8 +92,8 @@ def test_a_long_line_is_no_cut_one(stage):
 
 
 def test_on_a_thin_line_heartbeats_and_commands_pass_while_samples_are_shed(stage, sized, figure):
-    """16 KiB/s for a trainer with more to say: it stays running and can be steered."""
-    kibibytes, count = sized((16, 3), (8, 30))
+    """8 KiB/s for a trainer with more to say: it stays running and can be steered."""
+    kibibytes, count = sized((8, 3), (4, 20))
     with scene(stage, BUSY) as (_, watcher, set_controls):
         stage.proxy.rate(kibibytes << 10)
         began = time.monotonic()

@@ -27,6 +27,10 @@ KEPT_BYTES = (1 << 20) - 1024
 """The largest message: what a NATS server takes unless told otherwise, with room for headers."""
 
 _BATCH_SAMPLES = 500
+_LEAST_BATCH_SAMPLES = 20
+_SLOW_SECONDS = 0.3
+_FAST_SECONDS = 0.1
+_STORE_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
 _log = logging.getLogger("weavelet.sidecar")
 
@@ -50,6 +54,7 @@ class Outbox:
         self._words = words
         self._doubtful = 0
         self._flying = 0
+        self._batch = _BATCH_SAMPLES
         self.config_hash = ""
         """Of all effective control values, as last heard; it goes with every batch."""
 
@@ -135,7 +140,7 @@ class Outbox:
     async def _ship_batch(self) -> bool:
         # One that may be stored already goes out again as it was: by its name the bus would take it
         # for stored, and what had come since would be lost with it.
-        count = min(len(self._samples), self._doubtful or _BATCH_SAMPLES)
+        count = min(len(self._samples), self._doubtful or self._batch)
         self._doubtful = 0
         parts = deque(_consecutive([self._samples.popleft() for _ in range(count)]))
         while parts:
@@ -146,8 +151,11 @@ class Outbox:
                 config_hash=self.config_hash,
             )
             identifier = f"{self._incarnation}.report.{message.first}"
+            began = time.monotonic()
             try:
-                await self._bus.store(self._reports, _fitting(message), message_id=identifier)
+                await self._bus.store(
+                    self._reports, _fitting(message), message_id=identifier, timeout=_STORE_SECONDS
+                )
             except (MalformedError, TooLargeError) as error:
                 # Only what cannot travel by itself is left out, not what it came with.
                 parts.popleft()
@@ -157,6 +165,7 @@ class Outbox:
                     _log.warning("left out a sample: %s", error)
             except BusError as error:
                 self._put_back(parts)
+                self._pace(max(_FAST_SECONDS, time.monotonic() - began))
                 _log.info("%s; %d samples wait", error, len(self._samples))
                 return False
             except asyncio.CancelledError:
@@ -165,8 +174,16 @@ class Outbox:
             else:
                 parts.popleft()
                 self._words[Page.STORED] += len(part)
+                self._pace(time.monotonic() - began)
         self._flying = 0
         return True
+
+    def _pace(self, took: float) -> None:
+        """What goes ahead of heartbeats and outcomes on a thin line must be little at once."""
+        if took > _SLOW_SECONDS:
+            self._batch = max(_LEAST_BATCH_SAMPLES, self._batch // 2)
+        elif took < _FAST_SECONDS:
+            self._batch = min(_BATCH_SAMPLES, self._batch * 2)
 
     def _put_back(self, parts: Sequence[list[tuple[int, Sample]]]) -> None:
         """Put samples back before those that came since, the oldest shed first."""

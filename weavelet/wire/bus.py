@@ -200,15 +200,17 @@ class Bus(Link):
         last = await store.last(connection, stream, subject)
         raise LostRace(subject, last.sequence if last else 0)
 
-    async def store(self, subject: str, data: bytes, *, message_id: str = "") -> int:
-        """Store a message in one attempt of a second at most, and return its sequence.
+    async def store(
+        self, subject: str, data: bytes, *, message_id: str = "", timeout: float = 1.0
+    ) -> int:
+        """Store a message in one attempt of `timeout` seconds at most, and return its sequence.
 
         Raises:
             TooLargeError: more bytes than the server takes.
             BusError: refused, or not known to be stored.
         """
         headers = jetstream.append_headers(message_id, None)
-        return await store.put(self._now(), subject, data, headers)
+        return await store.put(self._now(), subject, data, headers, timeout=timeout)
 
     # Reading.
 

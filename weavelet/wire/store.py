@@ -55,9 +55,16 @@ async def purge(connection: Connection, stream: str, subject: str) -> None:
     jetstream.parse(await _ask(connection, f"STREAM.PURGE.{stream}", {"filter": subject}))
 
 
-async def put(connection: Connection, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+async def put(
+    connection: Connection,
+    subject: str,
+    data: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout: float = 1.0,
+) -> int:
     """Store a message, and return its sequence."""
-    answers = await connection.request(subject, data, headers=headers)
+    answers = await connection.request(subject, data, headers=headers, timeout=timeout)
     return jetstream.sequence_of(jetstream.parse(answers[0].data))
 
 

@@ -159,7 +159,7 @@ class Storing(Bus):
         self.stored = []
         self.before = None
 
-    async def store(self, subject, data, *, message_id=""):
+    async def store(self, subject, data, *, message_id="", timeout=1.0):
         if self.before is not None:
             await self.before()
         self.stored.append((message_id, decode(data)))
@@ -247,7 +247,7 @@ def test_a_batch_whose_confirmation_was_lost_takes_no_later_sample_with_it(stori
     bus, box = storing
     known = {}
 
-    async def store(subject, data, *, message_id=""):
+    async def store(subject, data, *, message_id="", timeout=1.0):
         fresh = message_id not in known
         known.setdefault(message_id, decode(data))
         if fresh and len(known) == 1:
@@ -314,3 +314,16 @@ def test_no_number_is_a_number():
     batch = decode(encode(columnar("r", "i", part, lambda: 0.0, lambda: 0.0)))
     assert math.isnan(batch.columns["a"][0])
     assert batch.columns["a"][1] is None
+
+
+def test_batches_are_as_large_as_the_line_takes_at_once(storing):
+    """After slow confirmations they are small, so that a heartbeat need not wait behind them."""
+    bus, box = storing
+    box._pace(2.0)
+    box._pace(2.0)
+    box.take(0, samples(0, 400))
+    ship_all(box)
+    sizes = [len(batch.steps) for _, batch in bus.stored]
+    assert sizes[0] == 125
+    assert sizes == sorted(sizes)
+    assert bus.steps == list(range(400))
