@@ -233,7 +233,7 @@ class World(RuleBasedStateMachine):
 
 def test_any_order_of_commands_and_kills(sized, figure):
     """No run of rules ends with a command lost, doubled, out of order or lied about."""
-    examples, steps = sized((4, 12), (150, 25))
+    examples, steps = sized((4, 12), (60, 25))
     folder = Path(tempfile.mkdtemp(prefix="weavelet-world-"))
     World.stage, World.rules_run = Stage(folder), 0
     try:

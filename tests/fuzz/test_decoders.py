@@ -25,7 +25,7 @@ from weavelet.weaver import protocol
 from weavelet.weaver.jsonable import to_json
 from weavelet.wire import envelope, jetstream, streams, subjects
 
-SECONDS = (0.7, 300.0)
+SECONDS = (0.7, 60.0)
 ENVELOPES = [envelope.encode(message) for message in samples.ON_THE_BUS]
 BODIES = {
     "trainer": [frames.encode(message)[4:] for message in samples.FROM_TRAINER],
