@@ -129,7 +129,7 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         state=state,
         reason=life.reason,
         step=life.step,
-        rate=to_json(beat.rate) if beat else 0.0,
+        rate=beat.rate if beat and math.isfinite(beat.rate) else 0.0,
         rank=who.rank,
         world_size=who.world_size,
         host=who.host,
@@ -140,7 +140,12 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         dropped=beat.dropped if beat else 0,
         heard=round(max(0.0, now - life.heard), 3),
         metrics=to_json(life.metrics),
-        vitals=to_json(beat.vitals) if beat else {},
+        vitals=_finite(beat.vitals) if beat else {},
         controls=life.views,
         config_hash=beat.config_hash if beat else "",
     )
+
+
+def _finite(vitals: dict[str, float]) -> dict[str, float]:
+    """Without the words for what is no number, which no client would take for one."""
+    return {name: value for name, value in vitals.items() if math.isfinite(value)}

@@ -31,15 +31,33 @@ _PLAIN = {
     "integer": "an integer",
 }
 
+_MOST_LEVELS = 100
+
 
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> dict[str, Any]:
     """The JSON Schema in `text`; an empty one, which takes anything, if it is malformed."""
     try:
         schema = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        if not isinstance(schema, dict) or not _is_shallow(schema):
+            return {}
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except (msgspec.DecodeError, RecursionError, jsonschema.SchemaError):
         return {}
-    return schema if isinstance(schema, dict) else {}
+    return schema
+
+
+def _is_shallow(schema: Any) -> bool:
+    """Whether it can be read again inside of what clients are sent."""
+    level = [schema]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return not level
 
 
 def checked(name: str, value: Any, schema_text: str) -> Any:
@@ -71,10 +89,6 @@ def _invalid(place: str, text: str) -> CommandError:
 @functools.lru_cache(maxsize=4096)
 def _validator(schema_text: str) -> Any:
     schema = parse(schema_text)
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError:
-        schema = {}
     # An empty registry of our own: the default one fetches references from the network.
     return Lenient(schema, registry=referencing.Registry())
 

@@ -141,7 +141,7 @@ class Scribe:
             except TooLargeError as error:
                 # No log will ever hold it. Clients are told, and the next entry has its turn.
                 log.warning("what became of an entry is not in the log: %s", error)
-                life = found.read(entry, found.last, time.time(), now)
+                life = found.read(entry, found.last, 0.0, now)
                 if life is not None:
                     self._ingest.on_entry(life)
 

@@ -7,7 +7,7 @@ from harness.weaver import LR, beat, lifecycle, outcome, registration
 from weavelet.exceptions import CommandError
 from weavelet.messages import Change, ReportBatch
 from weavelet.weaver.fleet import Fleet
-from weavelet.weaver.protocol import Snapshot, StatusUpdate
+from weavelet.weaver.protocol import JobView, Snapshot, StatusUpdate
 
 
 def fleet_of(*registrations, at=0.0):
@@ -30,6 +30,16 @@ def rows(fleet, now):
 
 def state(fleet, now):
     return rows(fleet, now)[0][2]
+
+
+def test_a_heartbeat_of_no_numbers_can_be_read_by_clients():
+    """NaN and infinities, which JSON has no word for, are left out of rate and vitals."""
+    fleet = fleet_of(registration())
+    odd = beat(rate=float("nan"), vitals={"load": float("inf"), "heat": 40.0})
+    fleet.beat("train", "j1", odd, 1.0)
+    told = msgspec.json.encode(fleet.snapshot(1.0))
+    row = msgspec.json.decode(told, type=list[JobView])[0].replicas[0]
+    assert (row.rate, row.vitals) == (0.0, {"heat": 40.0})
 
 
 @pytest.mark.parametrize("word", ["running", "paused", "in-section", "stalled", "stopped"])

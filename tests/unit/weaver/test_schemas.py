@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from weavelet.exceptions import CommandError
-from weavelet.weaver.schemas import checked
+from weavelet.weaver.schemas import checked, parse
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,14 @@ def test_a_good_value_passes_as_it_goes_into_the_log():
     """Names of non-finite floats are numbers afterwards."""
     assert checked("lr", 0.5, '{"type": "number"}') == 0.5
     assert checked("lr", "Infinity", '{"type": "number"}') == math.inf
+
+
+def test_a_schema_that_no_reader_could_use_is_not_handed_on():
+    """Clients get an empty one for what is no schema, or so deep that it breaks their readers."""
+    assert parse('{"type": "object", "properties": 5}') == {}
+    assert parse('{"not": ' * 200 + "{}" + "}" * 200) == {}
+    nested = '{"not": ' * 20 + "{}" + "}" * 20
+    assert parse(nested) == json.loads(nested)
 
 
 @pytest.mark.parametrize(
