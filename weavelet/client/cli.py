@@ -111,15 +111,15 @@ def _version() -> str:
 
 
 def _tell(error: CommandError, json: bool) -> int:
-    if json:
-        from weavelet.client.output import print_json  # noqa: PLC0415
+    from weavelet.client import output  # noqa: PLC0415  what tells nothing needs none of it
 
+    if json:
         known = list(error.known)
-        print_json({"error": {"code": error.code, "text": error.text, "known": known}})
+        output.print_json({"error": {"code": error.code, "text": error.text, "known": known}})
     else:
-        print(f"weavelet: {error.text}", file=sys.stderr)
+        output.say(f"weavelet: {error.text}", error=True)
         if error.known:
-            print(f"known: {', '.join(error.known)}", file=sys.stderr)
+            output.say(f"known: {', '.join(error.known)}", error=True)
     return error.exit_code
 
 

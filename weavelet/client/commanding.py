@@ -72,18 +72,18 @@ def carry_out(client: Client, command: protocol.Command, *, json: bool, wait: bo
 def _print(result: Result) -> None:
     entry = result.entry
     if not result.settled:
-        print(f"In the control log as {entry.id}. Its outcome: weavelet log {entry.run}")
+        output.say(f"In the control log as {entry.id}. Its outcome: weavelet log {entry.run}")
         return
     width = max((len(outcome.replica) for outcome in result.outcomes), default=0)
     for outcome in result.outcomes:
-        print(f"{outcome.replica.ljust(width)}  {output.outcome_text(outcome)}")
+        output.say(f"{outcome.replica.ljust(width)}  {output.outcome_text(outcome)}")
         if outcome.traceback:
-            print("    " + outcome.traceback.rstrip().replace("\n", "\n    "))
+            output.say("    " + outcome.traceback.rstrip().replace("\n", "\n    "))
     silent = sorted(set(entry.addressed) - {outcome.replica for outcome in result.outcomes})
     for replica in silent:
-        print(f"{replica.ljust(width)}  no outcome")
+        output.say(f"{replica.ljust(width)}  no outcome")
     if not result.outcomes and not silent:
-        print(f"{output.entry_text(entry)}: {result.state}")
+        output.say(f"{output.entry_text(entry)}: {result.state}")
 
 
 def _progress(json: bool) -> Progress:
@@ -97,6 +97,6 @@ def _progress(json: bool) -> Progress:
         line = f"{update.state}: {len(update.outcomes)} of {len(update.entry.addressed)} answered"
         if line != told and time.monotonic() - begun > _SILENT_SECONDS:
             told = line
-            print(line, file=sys.stderr, flush=True)
+            output.say(line, error=True)
 
     return show

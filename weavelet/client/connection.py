@@ -33,6 +33,10 @@ Answer = protocol.ServerMessage
 T = TypeVar("T", bound=protocol.ServerMessage)
 
 
+class _Numbered(msgspec.Struct):
+    id: str = ""
+
+
 class Connection:
     """An open WebSocket. Make it with `open`; all its calls belong to one event loop."""
 
@@ -149,6 +153,7 @@ class Connection:
                 _end(queue)
 
     async def _dispatch(self, data: str | bytes) -> None:
+        message: Answer | None
         try:
             message = restore_message(_decoder.decode(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -159,7 +164,9 @@ class Connection:
                     error,
                 )
             self.malformed += 1
-            return
+            message = _complaint(data)
+            if message is None:
+                return
         number = getattr(message, "id", "") or self._subscription or ""
         queue = self._answers.get(number)
         if queue is None and isinstance(message, protocol.Error):
@@ -216,6 +223,16 @@ def _number(value: Any) -> Any:
         return value.item()
     msg = f"{type(value).__name__} is not a JSON value"
     raise TypeError(msg)
+
+
+def _complaint(data: str | bytes) -> protocol.Error | None:
+    """What to tell whoever waits for an answer that cannot be read, None if nobody does."""
+    try:
+        number = msgspec.json.decode(data, type=_Numbered).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    text = "the weaver's answer cannot be read; is it of the same version as this client?"
+    return protocol.Error(id=number, code="unavailable", text=text) if number else None
 
 
 def _end(queue: asyncio.Queue[Answer | None]) -> None:

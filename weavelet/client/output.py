@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,15 @@ def as_json(value: Any) -> str:
 def print_json(value: Any) -> None:
     """Print `value` as one line of JSON, at once."""
     print(as_json(value), flush=True)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print text for people, at once; `error` is for standard error.
+
+    What came over the network commands no terminal: control characters are shown, not sent.
+    """
+    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    print(shown, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

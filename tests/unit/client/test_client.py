@@ -122,6 +122,16 @@ def test_messages_that_cannot_be_read_are_skipped():
         assert client.resume("train").ok
 
 
+def test_an_answer_that_cannot_be_read_is_an_error():
+    """Nobody waits for ever for what came and was thrown away."""
+
+    def script(request):
+        yield b'{"type": "entry", "id": "%s", "state": 7}' % request.id.encode()
+
+    with scripted(script) as weaver, Client(weaver.url, TOKEN) as client:
+        assert failing(lambda: client.pause("train")).code == "unavailable"
+
+
 def test_a_lost_connection_says_what_is_known_and_is_made_again():
     """Cut after the entry was logged: the error names it; the next command reconnects."""
 

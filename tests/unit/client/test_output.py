@@ -30,6 +30,15 @@ APPLIED = OutcomeView(
 )
 
 
+def test_what_is_said_commands_no_terminal(capsys):
+    """Escapes in names, reasons and tracebacks are shown; lines and other scripts stay."""
+    output.say("lr \x1b]0;title\x07\x1b[31m\ta \u202e \udcff\nmüde ✓")
+    output.say("no\x1b[2J", error=True)
+    shown = capsys.readouterr()
+    assert shown.out == "lr \\x1b]0;title\\x07\\x1b[31m\\ta \\u202e \\udcff\nmüde ✓\n"
+    assert shown.err == "no\\x1b[2J\n"
+
+
 def test_a_table_is_aligned_and_has_no_empty_columns():
     """Columns start below each other; one without any content is left out."""
     got = output.table(("RUN", "NONE", "STEP"), [("a", "", "1"), ("longer", "", "22")])

@@ -17,7 +17,7 @@ def log(run: str, /, *, job: Job = None, json: Json = False) -> None:
     if json:
         output.print_json({"entries": entries})
     elif entries:
-        print(output.table(_HEADER, [_row(entry) for entry in entries]))
+        output.say(output.table(_HEADER, [_row(entry) for entry in entries]))
     else:
         print("Nothing was commanded yet.")
 

@@ -30,7 +30,7 @@ def ls(
     if not shown:
         print("No runs yet. Start a training that opens a weavelet.session().")
         return
-    print(output.table(_HEADER, _rows(shown)))
+    output.say(output.table(_HEADER, _rows(shown)))
     if len(shown) < len(jobs):
         print(f"{len(jobs) - len(shown)} earlier jobs not shown: weavelet ls --all")
 

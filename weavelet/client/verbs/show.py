@@ -20,7 +20,7 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
     if json:
         output.print_json({"job": found})
         return
-    print(_title(found))
+    output.say(_title(found))
     concerned = addressed(found, ())
     controls = registered(concerned, "control").values()
     actions = registered(concerned, "action").values()
@@ -30,7 +30,7 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
         (_REPLICAS, [_replica_row(replica) for replica in in_order(found.replicas)]),
     ):
         if rows:
-            print(f"\n{output.table(header, rows)}")
+            output.say(f"\n{output.table(header, rows)}")
 
 
 _CONTROLS = ("CONTROL", "VALUE", "TYPE", "UNIT", "", "DOC")

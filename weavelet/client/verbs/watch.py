@@ -45,7 +45,7 @@ def _following(client: Client, run: str) -> Generator[Update, None, None]:
         except CommandError as error:
             if error.code != "unavailable":
                 raise
-            print(f"weavelet: {error.text} Trying again.", file=sys.stderr, flush=True)
+            output.say(f"weavelet: {error.text} Trying again.", error=True)
         while not _answers(client, run):
             time.sleep(_RETRY_SECONDS)
 
@@ -66,14 +66,14 @@ def _lines(updates: Iterator[Update], job: str | None) -> None:
     for update in updates:
         fleet.update(update)
         if isinstance(update, protocol.EntryUpdate):
-            print(entry_line(update), flush=True)
+            output.say(entry_line(update))
         now = time.monotonic()
         for replica in _replicas(fleet, job):
             state, step, at = told.get(replica.incarnation, ("", None, 0.0))
             is_due = replica.step != step and now - at >= _LINE_SECONDS
             if replica.state != state or is_due:
                 told[replica.incarnation] = (replica.state, replica.step, now)
-                print(f"{output.clock(time.time())}  {replica_line(replica)}", flush=True)
+                output.say(f"{output.clock(time.time())}  {replica_line(replica)}")
 
 
 def _live(updates: Iterator[Update], run: str, job: str | None) -> None:
