@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import history
-from harness.faults import kill, percentile, sidecar_of
+from harness.faults import holds, kill, lasting, percentile, sidecar_of
 from harness.history import History, violations
 from harness.stage import staged
 from harness.trainers import training
@@ -71,7 +71,7 @@ class Commander(threading.Thread):
             except CommandError as error:
                 if was_refused(error):
                     # It has not entered the log, so that it may be said again.
-                    time.sleep(0.01)
+                    lasting(0.01)
                     continue
                 self.log.note("doubted", number=number, why=str(error))
                 return
@@ -162,5 +162,4 @@ def one_life(stage, path, job, count, chance, kills):
 
 def wait_for(commander, number):
     """Return when so many commands were given."""
-    while commander.done < number and commander.is_alive():
-        time.sleep(0.001)
+    holds(lambda: commander.done >= number or not commander.is_alive(), 600, "the count")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from harness.faults import go_on, sidecar_of, stop
+from harness.faults import go_on, lasting, sidecar_of, stop
 from harness.nats import connected_bus
 from harness.stage import staged
 from harness.trainers import training
@@ -56,7 +56,7 @@ def test_what_a_frozen_sidecar_does_not_take_is_counted_exactly(tmp_path, sized,
         began = time.monotonic()
         stop(sidecar)
         trainer.event("dropping", seconds=60)
-        time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        lasting(began + seconds - time.monotonic())
         trainer.say("modest")
         thawed = time.monotonic()
         go_on(sidecar)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.faults import percentile
+from harness.faults import lasting, percentile
 from harness.proxy import Proxy
 from harness.stage import staged
 from harness.trainers import LOOP, PLAIN, training
@@ -102,7 +102,7 @@ def test_on_a_thin_line_heartbeats_and_commands_pass_while_samples_are_shed(stag
             asked = time.monotonic()
             assert set_controls({"lr": float(number + 1)}).state == "applied"
             seconds.append(time.monotonic() - asked)
-        time.sleep(max(0.0, began + 6 - time.monotonic()))
+        lasting(began + 6 - time.monotonic())
         states = watcher.states(since=began)
         stage.proxy.heal()
     figure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from harness.faults import go_on, kill, sidecar_of, stop
+from harness.faults import go_on, kill, lasting, sidecar_of, stop
 from harness.stage import staged
 from harness.trainers import training
 from harness.watching import watching
@@ -105,7 +105,7 @@ def test_frozen_hung_busy_and_cut_off_are_told_apart(tmp_path, sized):
 def shown_only(watcher, states, seconds):
     """For so long nothing but these is shown; the time itself is what is waited for."""
     began = time.monotonic()
-    time.sleep(seconds)
+    lasting(seconds)
     assert watcher.states(since=began) <= states
 
 

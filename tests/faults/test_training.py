@@ -10,7 +10,16 @@ import time
 
 import pytest
 
-from harness.faults import fill, go_on, kill, percentile, sidecar_of, small_filesystem, stop
+from harness.faults import (
+    fill,
+    go_on,
+    kill,
+    lasting,
+    percentile,
+    sidecar_of,
+    small_filesystem,
+    stop,
+)
 from harness.stage import insist, staged
 from harness.trainers import training
 
@@ -295,7 +304,7 @@ def disturb(stage, trainer, client, job, faults, windows):
     chance = random.Random(job)
     for at, fault in enumerate(faults):
         with windows.note(fault), fault(stage, trainer):
-            time.sleep(chance.uniform(0.1, 0.6))
+            lasting(chance.uniform(0.1, 0.6))
         insist(client, "train", {"lr": 0.01 / (at + 2)}, job=job)
 
 

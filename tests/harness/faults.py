@@ -52,6 +52,11 @@ def holds(condition, seconds=DEADLINE_SECONDS, what="it"):
     return found
 
 
+def lasting(seconds):
+    """Let a fault last: its length is what is tested, and nothing is waited for."""
+    time.sleep(max(0.0, seconds))
+
+
 def sidecars_of(pid):
     """The live sidecars of a trainer."""
     return [child for child in children_of(pid) if is_sidecar(child)]
