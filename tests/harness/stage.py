@@ -57,7 +57,8 @@ class Weaver:
 
     def _is_up(self):
         assert self.process.poll() is None, self.log.read_text()[-2000:]
-        return self.endpoint is not None and self.endpoint.pid == self.pid
+        endpoint = self.endpoint
+        return endpoint is not None and endpoint.pid == self.pid
 
     def client(self):
         """A client; token and port outlive the process."""
