@@ -23,7 +23,7 @@ Read = Callable[[int, float, dict[str, Any]], "dict[str, Scalar] | None"]
 Look = Callable[[int], tuple[tuple[Change, ...], bool]]
 """Decides what is waiting at a step; returns the changes and whether the next poll must look."""
 
-FLUSH_SECONDS = 0.05
+FLUSH_SECONDS = 0.1
 """A report is sent at once unless the last sending is younger than this."""
 
 _SCALARS = frozenset({int, float, bool, str})
