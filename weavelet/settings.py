@@ -246,9 +246,15 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 def read_endpoint(folder: Path) -> Endpoint | None:
     """The endpoint written by the `weavelet up` of this home, None if there is none to read.
 
-    That it is written does not say that it still runs.
+    That it is written does not say that it still runs. One that another user has put there is none:
+    in a folder that is open to others it would hand them this training.
     """
     try:
-        return msgspec.json.decode((folder / "endpoint.json").read_bytes(), type=Endpoint)
+        with (folder / "endpoint.json").open("rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
+            # Root may be a container's, and the home that of a user outside of it.
+            if os.geteuid() not in (0, owner) and owner != 0:
+                return None
+            return msgspec.json.decode(file.read(), type=Endpoint)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -104,11 +104,13 @@ def _start_detached(folder: Path, arguments: Sequence[str]) -> Endpoint:
     log = folder / "up.log"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            # Not in the user's folder: a types.py there would come before Python's own.
+        # Others may have been in this folder before us: no link of theirs is followed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(log, flags, 0o600), "wb") as out:
+            # Not in a user's folder: what lies there would come before the installed modules.
             process = subprocess.Popen(
                 [sys.executable, "-m", "weavelet.client.cli", "up", *arguments],
-                cwd=folder,
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
