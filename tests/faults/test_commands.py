@@ -5,40 +5,16 @@ from __future__ import annotations
 import random
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import history
 from harness.faults import holds, kill, lasting, percentile, sidecar_of
-from harness.history import History, violations
+from harness.history import NUMBERED, TESTS, History, violations
 from harness.stage import staged
 from harness.trainers import training
 from harness.watching import watching
 from weavelet.exceptions import CommandError
-
-TESTS = Path(__file__).parents[1]
-
-SCRIPT = """
-import sys, time
-import weavelet
-from harness.history import History
-
-history = History(sys.argv[1])
-number, step = -1, 0
-with weavelet.session("trainer-0") as w:
-    @w.handler("number", get=lambda: number)
-    def set_number(value: int) -> None:
-        global number
-        history.note("applied", number=value, step=step)
-        number = value
-
-    while True:
-        w.poll(step)
-        w.report(step, loss=0.5)
-        step += 1
-        time.sleep(0.0005)
-"""
 
 KILLS_A_LIFE = 9
 """Of one trainer: as many of its sidecar as are replaced within a minute, and others."""
@@ -128,9 +104,9 @@ def test_commands_around_kills_are_applied_once_in_order(tmp_path, sized, figure
 def one_life(stage, path, job, count, chance, kills):
     """One trainer that is commanded through its share of kills."""
     log = History(path)
-    environment = {**stage.names("train", job), "PYTHONPATH": str(TESTS)}
+    environment = {**stage.names("train", job), "PYTHONPATH": TESTS}
     with (
-        training(SCRIPT, str(path), **environment) as trainer,
+        training(NUMBERED, str(path), **environment) as trainer,
         watching(stage, ["train"]) as watcher,
         stage.client() as client,
     ):

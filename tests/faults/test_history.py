@@ -38,6 +38,9 @@ def test_a_sound_history_has_no_violation():
         ((), ("applied", 7, {}), "7 was applied and is not in the log"),
         ((), ("answered", 7, {"kind": "applied"}), "7 was answered with a lie"),
         ((), ("settled", 1, {"kind": "unknown"}), "1 was settled as unknown"),
+        ((), ("answered", 1, {"kind": "expired"}), "1 was answered with a lie"),
+        ((), ("expired", 1, {}), "1 was applied though it had expired"),
+        ((), ("answered", 7, {"kind": "unknown"}), "7 was answered and is not in the log"),
     ],
 )
 def test_each_kind_of_fault_is_found(without, added, found):

@@ -10,6 +10,32 @@ import json
 import os
 import time
 from collections import Counter
+from pathlib import Path
+
+TESTS = str(Path(__file__).parents[1])
+"""What a trainer needs on its PYTHONPATH to write a history."""
+
+NUMBERED = """
+import sys, time
+import weavelet
+from harness.history import History
+
+history = History(sys.argv[1])
+number, step = -1, 0
+with weavelet.session("trainer-0") as w:
+    @w.handler("number", get=lambda: number)
+    def set_number(value: int) -> None:
+        global number
+        history.note("applied", number=value, step=step)
+        number = value
+
+    while True:
+        w.poll(step)
+        w.report(step, loss=0.5)
+        step += 1
+        time.sleep(0.0005)
+"""
+"""A trainer with one control, `number`, that notes what is applied in the file of its argument."""
 
 
 class History:
@@ -37,23 +63,26 @@ def violations(events):
     """What is wrong with a history of numbered commands, none if it is as promised.
 
     `logged` are the commands in the control log, in its order; `applied` what the trainer's handler
-    did; `answered` what a client was told, with `kind`; `settled` what the log says became of it.
-    Promised: the trainer applies what is in the log, all of it, once each, in that order; and who
-    was told that a command was applied was told the truth.
+    did; `answered` what a client was told, with `kind`; `settled` what the log says became of it;
+    `expired` are those in the log whose deadline passed first. Promised: the trainer applies what
+    is in the log, all of it, once each, in that order, and nothing that has expired; and who was
+    told that a command was applied, or was not, was told the truth.
     """
     logged, applied = numbers(events, "logged"), numbers(events, "applied")
-    told = {event["number"] for event in events if event["what"] == "answered"}
-    told_applied = {
-        event["number"]
-        for event in events
-        if event["what"] == "answered" and event["kind"] == "applied"
-    }
+    expired = numbers(events, "expired")
+    told = {event["number"]: event["kind"] for event in events if event["what"] == "answered"}
+    told_applied = [number for number, kind in told.items() if kind == "applied"]
+    told_not = [number for number, kind in told.items() if kind not in {"applied", "unknown"}]
     found = [f"{number} was logged {n} times" for number, n in repeated(logged)]
     found += [f"{number} was applied {n} times" for number, n in repeated(applied)]
     found += [f"{number} is in the log and was not applied" for number in missing(logged, applied)]
     found += [f"{number} was applied and is not in the log" for number in missing(applied, logged)]
     found += [f"{number} was answered with a lie" for number in missing(told_applied, applied)]
-    found += [f"{number} was answered and is not in the log" for number in missing(told, logged)]
+    found += [f"{n} was answered with a lie" for n in sorted(set(told_not) & set(applied))]
+    found += [f"{n} was applied though it had expired" for n in sorted({*expired} & {*applied})]
+    found += [
+        f"{number} was answered and is not in the log" for number in missing(told, logged + expired)
+    ]
     found += [
         f"{event['number']} was settled as {event['kind']}"
         for event in events
