@@ -318,5 +318,7 @@ def test_seconds_until_a_hang_are_a_number_above_0(given):
 
 def test_seconds_until_a_hang_default_to_thirty():
     """Also where the variable is empty."""
-    assert settings.stall_seconds({}) == settings.stall_seconds({"WEAVELET_STALL_SECONDS": ""}) == 30
+    assert (
+        settings.stall_seconds({}) == settings.stall_seconds({"WEAVELET_STALL_SECONDS": ""}) == 30
+    )
     assert settings.stall_seconds({"WEAVELET_STALL_SECONDS": "2.5"}) == 2.5
