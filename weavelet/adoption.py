@@ -1,0 +1,84 @@
+"""What a new life takes over from the log of its job. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from weavelet.decisions import Adopted
+from weavelet.messages import Change, Entry, OutcomeKind, Record, Set, Value
+
+
+class Past(Record, frozen=True):
+    """What became of an entry: kept with the user's checkpoint, so that it is not done again.
+
+    `order` numbers what was decided in this job, over its lives.
+    """
+
+    kind: OutcomeKind
+    step: int
+    order: int
+    reason: str | None = None
+    changes: tuple[Change, ...] = ()
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A Set that the log says was applied: what it set, and the order of its last outcome."""
+
+    entry: Entry
+    sequence: int
+    order: int
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """One Set for all that were applied, and those that wait for their step.
+
+    `adopts` names the former. `untold` are those of which the checkpoint knows
+    more than the log. `order` is the highest in the log.
+    """
+
+    values: Set
+    adopts: tuple[Adopted, ...]
+    waiting: tuple[Committed, ...]
+    untold: tuple[Committed, ...]
+    order: int
+
+
+def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -> Adoption:
+    """Fold the applied Sets that the checkpoint does not hold, in the order of their commits.
+
+    A scheduled one whose step is still to come waits for it. Either way, what was committed later
+    holds.
+    """
+    values: dict[str, Value] = {}
+    replaced: set[str] = set()
+    adopts, waiting, untold = [], [], []
+    inorder = sorted(applied, key=lambda each: _order(each, decided))
+    for each in reversed(inorder):
+        entry = each.entry
+        mine = entry.body.values if isinstance(entry.body, Set) else {}
+        left = {name: value for name, value in mine.items() if name not in replaced}
+        past = decided.get(entry.id)
+        if past is None and entry.at_step is not None and entry.at_step > step:
+            waiting.append(replace(each, entry=replace(entry, body=Set(left))))
+            continue
+        replaced.update(mine)
+        if past is None:
+            values = {**left, **values}
+            adopts.append(Adopted(entry.id, each.sequence, each.order))
+        elif past.order > each.order:
+            untold.append(each)
+    return Adoption(
+        Set(values),
+        tuple(reversed(adopts)),
+        tuple(reversed(waiting)),
+        tuple(untold),
+        max((each.order for each in inorder), default=0),
+    )
+
+
+def _order(each: Committed, decided: Mapping[str, Past]) -> int:
+    past = decided.get(each.entry.id)
+    return each.order if past is None else max(past.order, each.order)
