@@ -25,6 +25,7 @@ from weavelet.exceptions import SessionError, StopTraining
 from weavelet.hotpath import (
     Poll,
     Report,
+    blind,
     make_poll,
     make_report,
     poll_nothing,
@@ -41,6 +42,9 @@ T = TypeVar("T")
 W = TypeVar("W", bound="Weavelet")
 
 _log = logging.getLogger("weavelet")
+
+_NAME_CHARACTERS = 200
+"""How much of a section's name is shown."""
 
 
 def session(
@@ -311,7 +315,8 @@ class Weavelet:
             name: Shown while inside.
             timeout: Seconds after which it counts as stalled all the same.
         """
-        self._sections.append(Section(name, timeout))
+        shown = str(name).encode("utf-8", "replace").decode()[:_NAME_CHARACTERS]
+        self._sections.append(Section(shown, None if timeout is None else float(timeout)))
         self._show_section()
         try:
             yield
@@ -434,11 +439,14 @@ class Weavelet:
 
     def _become_inert(self) -> None:
         """In a forked child: do nothing, and let go of the descriptors."""
+        bound = (self.poll, self.report)
         self._rest()
         self.mode = "disabled"
         if self._end is not None:
             self._end.close_in_child()
         if self._page is not None:
+            # Also a poll that was put into a variable must leave the parent's page alone.
+            blind(self._page, *bound)
             self._page.close_descriptor()
         self._page = self._end = self._spawner = None
 

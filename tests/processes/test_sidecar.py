@@ -22,6 +22,8 @@ from weavelet.messages import (
     Settled,
     Stop,
 )
+from weavelet.wire import subjects
+from weavelet.wire.envelope import encode
 
 
 @pytest.fixture
@@ -170,6 +172,42 @@ async def test_the_server_may_come_late_go_and_come_back(nats, names):
             outcome = await operator.command(Set({"lr": 0.3}))
             assert outcome.changes[0].old == 0.2
             trainer.event("change")
+
+
+@asynchronous
+async def test_an_entry_that_the_log_holds_twice_is_run_once(nats, names):
+    """A message that somebody stores again is not a second command."""
+    async with operating(nats) as operator:
+        with training(PLAIN, **names):
+            await operator.registered("evaluate")
+            entry = await operator.append(Act("evaluate"))
+            again = await operator.bus.append(
+                subjects.control("train", "job-1"), encode(entry), message_id="again"
+            )
+            after = await operator.command(Set({"lr": 0.2}))
+    assert after.sequence > again
+    assert [o.sequence for o in operator.of(Outcome) if o.entry == entry.id] == [again - 1]
+
+
+@asynchronous
+async def test_a_value_too_deep_to_travel_costs_no_control(nats, names):
+    """The controls are registered without their values, and can be set."""
+    script = PLAIN.replace(
+        "    declare(w)",
+        """    declare(w)
+    deep = []
+    for _ in range(60):
+        deep = [deep]
+
+    @w.handler("deep", get=lambda: deep)
+    def set_deep(value: list) -> None:
+        pass
+""",
+    )
+    async with operating(nats) as operator:
+        with training(script, **names):
+            await operator.registered("lr", "deep")
+            assert (await operator.command(Set({"lr": 0.2}))).kind == "applied"
 
 
 @asynchronous

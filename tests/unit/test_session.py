@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -730,3 +731,42 @@ def test_the_other_end_is_what_it_says():
     assert isinstance(other, OtherEnd)
     assert other.farewell() is None
     other.close()
+
+
+def test_a_section_may_be_called_anything():
+    """Half a Unicode character or a megabyte as its name, a number of another library as its
+    time-out: training goes on, and so do later sections.
+    """
+    with local_session() as w:
+        for name, timeout in (("\ud800", None), ("x" * 2_000_000, 3), ("save", Fraction(1, 2))):
+            with w.section(name, timeout):
+                w.poll()
+        with pytest.raises(ValueError, match="could not convert"), w.section("save", "soon"):
+            pass
+        with w.section("last"):
+            assert w.poll() == ()
+
+
+def test_a_poll_bound_before_a_fork_leaves_the_parents_page_alone():
+    """What a forked child polls and reports is not seen beside the parent."""
+    script = """
+import os
+from weavelet.channel.page import Page
+from weavelet.testing import local_session
+
+with local_session() as w:
+    poll, report, words = w.poll, w.report, w._page.words
+    poll(5)
+    child = os.fork()
+    if not child:
+        for step in range(1000, 1010):
+            poll(step)
+            report(step, loss=1.0)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print(words[Page.STEP], words[Page.SAMPLED])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("5 0\n", 0), done.stderr

@@ -182,11 +182,14 @@ class Companion:
             self._identity, version=importlib.metadata.version("torchloom-weavelet")
         )
         number = f"registration.{time.monotonic_ns()}.{self._registrations}"
-        try:
-            self._outbox.keep(Registration(identity=identity, controls=self._controls), number)
-        except MalformedError as error:
-            _log.warning("registering without controls: %s", error)
-            self._outbox.keep(Registration(identity=identity), number)
+        bare = tuple(msgspec.structs.replace(spec, value=None) for spec in self._controls)
+        for controls in (self._controls, bare, ()):
+            try:
+                self._outbox.keep(Registration(identity=identity, controls=controls), number)
+            except MalformedError as error:
+                _log.warning("cannot register all that the controls say of themselves: %s", error)
+            else:
+                return
 
     async def _take_control(self) -> None:
         """Ask whether another incarnation lives; follow the control log once there is none."""

@@ -16,6 +16,7 @@ from weavelet.wire.bus import Bus, StoreChanged, Stored
 from weavelet.wire.envelope import decode
 
 _RETRY_SECONDS = 0.25
+_RECENT_ENTRIES = 4096
 _log = logging.getLogger("weavelet.sidecar")
 
 
@@ -43,6 +44,7 @@ class Control:
         self._position = hello.position
         self.delivered: dict[int, Entry] = {}
         self.malformed = 0
+        self._recent: dict[str, None] = {}
 
     async def follow(self) -> None:
         """Join, register, then deliver, through outages and wiped stores, until cancelled."""
@@ -106,7 +108,7 @@ class Control:
         async for stored in stream:
             logged = await self._logged(stored)
             if logged is not None and concerns(logged.entry, self._hello.identity.replica):
-                self._deliver(logged, position.epoch)
+                self._deliver_once(logged, position.epoch)
             self._position = Position(position.epoch, stored.sequence)
 
     async def _logged(self, stored: Stored) -> Logged | None:
@@ -121,6 +123,17 @@ class Control:
         if entry.deadline is not None:
             expires = time.monotonic() + entry.deadline - await self._bus.age(stored)
         return Logged(stored.sequence, entry, expires)
+
+    def _deliver_once(self, logged: Logged, epoch: str) -> None:
+        """Deliver, unless the log holds this entry for the second time."""
+        identifier = logged.entry.id
+        if identifier in self._recent:
+            _log.warning("left out entry %r, which the log holds twice", identifier[:64])
+            return
+        self._recent[identifier] = None
+        if len(self._recent) > _RECENT_ENTRIES:
+            del self._recent[next(iter(self._recent))]
+        self._deliver(logged, epoch)
 
     def _deliver(self, logged: Logged, epoch: str) -> None:
         position = Position(epoch, logged.sequence)
