@@ -36,9 +36,9 @@ def test_a_sound_history_has_no_violation():
         (("settled", 1), None, "1 was never settled"),
         ((), ("logged", 1, {}), "1 was logged 2 times"),
         ((), ("applied", 7, {}), "7 was applied and is not in the log"),
-        ((), ("answered", 7, {"kind": "applied"}), "7 was answered with a lie"),
+        ((), ("answered", 7, {"kind": "applied"}), "7 was said to be applied and was not"),
         ((), ("settled", 1, {"kind": "unknown"}), "1 was settled as unknown"),
-        ((), ("answered", 1, {"kind": "expired"}), "1 was answered with a lie"),
+        ((), ("answered", 1, {"kind": "expired"}), "1 was said not to be applied and was"),
         ((), ("expired", 1, {}), "1 was applied though it had expired"),
         ((), ("answered", 7, {"kind": "unknown"}), "7 was answered and is not in the log"),
     ],
@@ -48,6 +48,25 @@ def test_each_kind_of_fault_is_found(without, added, found):
     events = [e for e in sound(0, 1, 2) if (e["what"], e["number"]) != without]
     events += history(added) if added else []
     assert found in violations(events)
+
+
+def test_a_later_life_may_set_again_and_run_nothing_again():
+    """What a dead trainer did not come to is no loss; its actions are not repeated."""
+    lived = history(("born", None, {}), ("applied", 0, {}), ("applied", 1, {}), ("born", None, {}))
+    log = history(
+        *(("logged", number, {}) for number in (0, 1, 2, 3)),
+        *(("settled", number, {"kind": "applied"}) for number in (0, 1, 3)),
+        ("settled", 2, {"kind": "unknown"}),
+    )
+    later = history(("applied", 1, {}), ("applied", 3, {}))
+    assert violations(lived + later + log) == []
+    backwards = history(("applied", 3, {}), ("applied", 1, {}))
+    assert violations(lived + backwards + log) == ["applied as [3, 1], logged as [1, 3]"]
+    ran = history(("ran", 0, {}), ("born", None, {}), ("ran", 0, {}))
+    assert violations(ran) == ["0 was run 2 times"]
+    told = history(("acted", 0, {"kind": "applied"}))
+    assert violations(told) == ["0 was said to be run and was not"]
+    assert violations(lived + later[:1] + log) == ["3 was said to be applied and was not"]
 
 
 def test_another_order_is_found():

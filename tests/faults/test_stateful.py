@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from harness import history
 from harness.faults import go_on, kill, sidecar_of, stop
 from harness.history import NUMBERED, TESTS, History, violations
-from harness.stage import Stage, insist
+from harness.stage import Stage
 from harness.trainers import training
 from harness.watching import Watcher
 from weavelet.exceptions import CommandError
@@ -50,14 +50,18 @@ class World(RuleBasedStateMachine):
         self.log = History(self.path)
         self.numbers = itertools.count()
         self.sidecars = []
+        self.deaths = 0
         self.frozen = self.server_down = self.weaver_down = False
         self.proven = None
         self.closing = contextlib.ExitStack()
-        environment = {**self.stage.names("train", self.job), "PYTHONPATH": TESTS}
-        self.trainer = self.closing.enter_context(training(NUMBERED, str(self.path), **environment))
+        self.start_trainer()
         self.client = self.closing.enter_context(self.stage.client())
         self.closing.callback(self.stage.proxy.heal)
         self.wait_until_steerable()
+
+    def start_trainer(self):
+        environment = {**self.stage.names("train", self.job), "PYTHONPATH": TESTS}
+        self.trainer = self.closing.enter_context(training(NUMBERED, str(self.path), **environment))
 
     def wait_until_steerable(self):
         watcher = Watcher(self.stage.client(), ["train"])
@@ -71,17 +75,27 @@ class World(RuleBasedStateMachine):
     # Commands.
 
     @rule()
-    def command(self):
+    def command(self, deadline=1.0):
         """Set the next number; whoever is away, the answer is the truth or an error."""
         number = next(self.numbers)
         try:
-            result = self.client.set("train", {"number": number}, job=self.job, deadline=3.0)
+            result = self.client.set("train", {"number": number}, job=self.job, deadline=deadline)
         except CommandError as error:
             self.log.note("doubted", number=number, why=str(error))
             return
         self.log.note("answered", number=number, kind=result.state)
         if result.state == "applied":
             self.proven = number
+
+    @rule()
+    def action(self):
+        """Run an action, which nothing may run twice."""
+        number = next(self.numbers)
+        try:
+            result = self.client.act("train", "mark", {"value": number}, job=self.job, deadline=1.0)
+        except CommandError:
+            return
+        self.log.note("acted", number=number, kind=result.state)
 
     @rule(count=st.integers(2, 5))
     def commands_without_waiting(self, count):
@@ -102,6 +116,16 @@ class World(RuleBasedStateMachine):
         self.sidecars.append(sidecar_of(self.trainer.pid, self.sidecars))
         kill(self.sidecars[-1])
         self.frozen = False
+
+    @rule()
+    def kill_trainer(self):
+        """And start another, which takes over what is settled."""
+        if self.frozen:
+            self.thaw_sidecar()
+        self.trainer.kill()
+        self.deaths += 1
+        self.sidecars = []
+        self.start_trainer()
 
     @precondition(lambda self: not self.frozen)
     @rule()
@@ -173,7 +197,7 @@ class World(RuleBasedStateMachine):
         """Heal everything: one more command is applied, and the history is without fault."""
         try:
             self.heal()
-            insist(self.client, "train", {"number": next(self.numbers)}, job=self.job)
+            self.prove()
             self.client.stop("train", job=self.job)
             assert self.trainer.wait() == 0
             self.read_log()
@@ -192,11 +216,21 @@ class World(RuleBasedStateMachine):
             self.thaw_sidecar()
         self.stage.proxy.heal()
 
+    def prove(self, seconds=60):
+        """Command until one is applied; those before may meet a life that is just ending."""
+        until = time.monotonic() + seconds
+        last = self.proven
+        while self.proven == last:
+            assert time.monotonic() < until, "no command is applied any more"
+            self.command(deadline=10.0)
+
     def read_log(self):
-        until = time.monotonic() + 15
+        until = time.monotonic() + (15 if self.deaths == 0 else 6)
         while True:
             entries = [e for e in self.client.log("train", self.job) if e.entry.kind == "set"]
-            open_ = [entry for entry in entries if not entry.settled or entry.state == "unknown"]
+            # What only a trainer that died knew stays unknown.
+            final = ("applied", "expired", "skipped", "rejected")
+            open_ = [entry for entry in entries if entry.state not in final]
             if not open_ or time.monotonic() > until:
                 break
         for entry in entries:
@@ -212,7 +246,7 @@ class World(RuleBasedStateMachine):
 
 def test_any_order_of_commands_and_kills(sized, figure):
     """No run of rules ends with a command lost, doubled, out of order or lied about."""
-    examples, steps = sized((4, 12), (60, 25))
+    examples, steps = sized((3, 12), (60, 25))
     folder = Path(tempfile.mkdtemp(prefix="weavelet-world-"))
     World.stage, World.rules_run = Stage(folder), 0
     try:

@@ -22,6 +22,7 @@ from harness.history import History
 
 history = History(sys.argv[1])
 number, step = -1, 0
+history.note("born")
 with weavelet.session("trainer-0") as w:
     @w.handler("number", get=lambda: number)
     def set_number(value: int) -> None:
@@ -29,13 +30,17 @@ with weavelet.session("trainer-0") as w:
         history.note("applied", number=value, step=step)
         number = value
 
+    @w.action("mark")
+    def mark(value: int) -> None:
+        history.note("ran", number=value, step=step)
+
     while True:
         w.poll(step)
         w.report(step, loss=0.5)
         step += 1
         time.sleep(0.0005)
 """
-"""A trainer with one control, `number`, that notes what is applied in the file of its argument."""
+"""A trainer with a control, `number`, and an action, `mark`, that notes what they do in a file."""
 
 
 class History:
@@ -62,38 +67,55 @@ def read(path):
 def violations(events):
     """What is wrong with a history of numbered commands, none if it is as promised.
 
-    `logged` are the commands in the control log, in its order; `applied` what the trainer's handler
-    did; `answered` what a client was told, with `kind`; `settled` what the log says became of it;
-    `expired` are those in the log whose deadline passed first. Promised: the trainer applies what
-    is in the log, all of it, once each, in that order, and nothing that has expired; and who was
-    told that a command was applied, or was not, was told the truth.
+    `born` begins a trainer's life; `logged` are the commands in the control log, in its order;
+    `applied` what a trainer's handler did; `answered` what a client was told, with `kind`;
+    `settled` what the log says became of it; `expired` are those in the log whose deadline passed
+    first. Promised: the trainer applies what is in the log, once, in that order, and nothing that
+    has expired; all of it, unless it died. A later life may set again what an earlier one had set,
+    in the same order, as it begins with other values; what an action did (`ran`) is never done
+    again. Who was told that a command was applied, or was not, was told the truth.
     """
     logged, applied = numbers(events, "logged"), numbers(events, "applied")
-    expired = numbers(events, "expired")
+    expired, lives = numbers(events, "expired"), lives_of(events)
     told = {event["number"]: event["kind"] for event in events if event["what"] == "answered"}
-    told_applied = [number for number, kind in told.items() if kind == "applied"]
-    told_not = [number for number, kind in told.items() if kind not in {"applied", "unknown"}]
-    found = [f"{number} was logged {n} times" for number, n in repeated(logged)]
-    found += [f"{number} was applied {n} times" for number, n in repeated(applied)]
-    found += [f"{number} is in the log and was not applied" for number in missing(logged, applied)]
-    found += [f"{number} was applied and is not in the log" for number in missing(applied, logged)]
-    found += [f"{number} was answered with a lie" for number in missing(told_applied, applied)]
-    found += [f"{n} was answered with a lie" for n in sorted(set(told_not) & set(applied))]
-    found += [f"{n} was applied though it had expired" for n in sorted({*expired} & {*applied})]
+    settled = {event["number"]: event["kind"] for event in events if event["what"] == "settled"}
+    said = [n for kinds in (told, settled) for n, kind in kinds.items() if kind == "applied"]
+    denied = [n for n, kind in told.items() if kind not in {"applied", "unknown", "mixed"}]
+    found = [f"{n} was logged {times} times" for n, times in repeated(logged)]
+    found += [f"{n} was applied and is not in the log" for n in missing(applied, logged + expired)]
+    found += [f"{n} was applied though it had expired" for n in common(expired, applied)]
+    found += [f"{n} was said to be applied and was not" for n in missing(said, applied)]
+    found += [f"{n} was said not to be applied and was" for n in common(denied, applied)]
+    found += [f"{n} was answered and is not in the log" for n in missing(told, logged + expired)]
+    found += [f"{n} was never settled" for n in missing(logged, settled)]
+    if len(lives) == 1:
+        found += [f"{n} is in the log and was not applied" for n in missing(logged, applied)]
+        found += [f"{n} was settled as {kind}" for n, kind in settled.items() if kind != "applied"]
+    found += [f"{n} was run {times} times" for n, times in repeated(numbers(events, "ran"))]
     found += [
-        f"{number} was answered and is not in the log" for number in missing(told, logged + expired)
-    ]
-    found += [
-        f"{event['number']} was settled as {event['kind']}"
+        f"{event['number']} was said to be run and was not"
         for event in events
-        if event["what"] == "settled" and event["kind"] != "applied"
+        if event["what"] == "acted" and event["kind"] == "applied"
+        if event["number"] not in numbers(events, "ran")
     ]
-    settled = numbers(events, "settled")
-    found += [f"{number} was never settled" for number in missing(logged, settled)]
-    if not found and applied != logged:
-        at = next(at for at, (a, b) in enumerate(zip(applied, logged, strict=True)) if a != b)
-        found.append(f"applied as {applied[at : at + 5]}, logged as {logged[at : at + 5]}")
+    for life in lives:
+        found += [f"{n} was applied {times} times" for n, times in repeated(life)]
+        ordered = [n for n in logged if n in life]
+        if not found and life != ordered:
+            at = next(at for at, (a, b) in enumerate(zip(life, ordered, strict=True)) if a != b)
+            found.append(f"applied as {life[at : at + 5]}, logged as {ordered[at : at + 5]}")
     return found
+
+
+def lives_of(events):
+    """What was applied in each life of the trainer, in order."""
+    lives = [] if any(event["what"] == "born" for event in events) else [[]]
+    for event in events:
+        if event["what"] == "born":
+            lives.append([])
+        elif event["what"] == "applied":
+            lives[-1].append(event["number"])
+    return lives
 
 
 def numbers(events, what):
@@ -107,3 +129,7 @@ def repeated(values):
 
 def missing(these, among):
     return sorted(set(these) - set(among))
+
+
+def common(these, those):
+    return sorted(set(these) & set(those))
