@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 _PIECE = 1 << 16
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -68,6 +68,8 @@ class Proxy:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            # Transports that were aborted end in the next round of the loop.
+            await asyncio.sleep(0)
 
         self._call(close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -99,6 +101,7 @@ class Proxy:
     async def _accept(self, reader, writer):
         self._tasks.add(asyncio.current_task())
         self._writers.add(writer)
+        back = None
         try:
             await self._flowing.wait()
             there, back = await asyncio.open_connection(*self._target(), limit=_PIECE)
@@ -110,10 +113,13 @@ class Proxy:
             self._writers.add(back)
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         except OSError:
-            writer.transport.abort()
+            pass  # the side that is left is hung up on
         finally:
             self._tasks.discard(asyncio.current_task())
-            self._writers.discard(writer)
+            for end in (writer, back):
+                if end is not None:
+                    self._writers.discard(end)
+                    end.transport.abort()
 
     async def _pump(self, reader, writer):
         with suppress(OSError):
@@ -124,14 +130,3 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         writer.close()
-        self._writers.discard(writer)
-
-
-@contextmanager
-def proxied(target):
-    """A proxy to `target()`."""
-    proxy = Proxy(target)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
