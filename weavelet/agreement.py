@@ -26,7 +26,8 @@ from weavelet.meeting import answer_ranks, ask_leader
 from weavelet.messages import Deliver, Entry, Pause, Resume, Stop
 from weavelet.planning import Planner
 from weavelet.transaction import Verdict
-from weavelet.voting import Participant, Said, Seat, Transaction, Wait
+from weavelet.voting import Participant, Said, Seat, Transaction
+from weavelet.waiting import Wait
 
 PATIENCE = 300.0
 JOIN_SECONDS = 60.0
@@ -101,8 +102,7 @@ class Agreement:
         self._owed: dict[str, Deliver] = {}
         self._adopting: dict[str, tuple[Entry, int, tuple[Adopted, ...]]] = {}
         self._open: tuple[Transaction, Item] | None = None
-        applied = sorted(key for key, each in self.decided.items() if each.kind == "applied")
-        self._history = _digest("", *applied)
+        self._history = ""
         self._leader: Leader | None = None
         if rank == 0:
             order = max((each.order for each in self.decided.values()), default=0)
@@ -190,8 +190,11 @@ class Agreement:
 
     def break_off(self, reason: str) -> None:
         """The store cannot be reached: undo what is open, and go on without agreement."""
+        if self.off is not None:
+            return
         if self._open is not None:
             transaction, item = self._open
+            self._open = None
             self._record(item, transaction.break_off(reason), transaction)
         self._end(reason)
 
@@ -265,12 +268,12 @@ class Agreement:
         transaction = Transaction(
             self._seat, self._replica, item, base=base, step=self._step, history=self._history
         )
+        transaction.known = item.entry.id in self.decided
         if item.answer is not None:
             verdict = Verdict(item.answer.kind, reason=item.answer.reason)
             self._record(item, verdict, transaction)
             return
         self._open = (transaction, item)
-        transaction.known = item.entry.id in self.decided
         verdict = yield from transaction.carry_out()
         self._settle(item, verdict, transaction)
 
@@ -297,13 +300,17 @@ class Agreement:
             reason = f"step {at_step} came before the ranks could agree on it"
             verdict = replace(verdict, reason=verdict.reason or reason)
         past = Past(verdict.kind, self._step, item.order, verdict.reason, verdict.changes)
-        if not item.adopts or verdict.kind == "applied":
+        if not transaction.known and (not item.adopts or verdict.kind == "applied"):
             self._remember(item, past)
         self._adopting.pop(entry.id, None)
         for identifier in (entry.id, *(each.entry for each in item.adopts)):
             self._owed.pop(identifier, None)
-        self._history = _digest(self._history, entry.id, verdict.kind, str(self._step))
-        if transaction.addressed:
+        self._history = _digest(
+            self._history, entry.id, str(transaction.committed), str(self._step)
+        )
+        if transaction.known:
+            self._tell_past(entry, item.sequence)
+        elif transaction.addressed:
             self._replica.conclude(
                 Ending(
                     entry,
@@ -334,6 +341,7 @@ class Agreement:
 
     def _end(self, reason: str) -> None:
         self.off = reason
+        _log.info("the ranks do not agree on steps any more: %s", reason)
         self.paused = False
         self._wake = NEVER
         self._refuse_all()
@@ -351,7 +359,8 @@ class Agreement:
             return
         reason = f"the ranks of this job do not agree on steps any more: {self.off}"
         verdict = Verdict("rejected", reason=reason)
-        self._replica.conclude(Ending(entry, sequence, self._step, verdict, adopts=adopts))
+        step = None if self._tick < 0 else self._step
+        self._replica.conclude(Ending(entry, sequence, step, verdict, adopts=adopts))
 
 
 def _digest(*parts: str) -> str:

@@ -6,7 +6,8 @@ import logging
 
 from weavelet.decisions import Keys
 from weavelet.keystore import Delete, Put, Read, Steps
-from weavelet.voting import Seat, Wait
+from weavelet.voting import Seat
+from weavelet.waiting import Wait
 
 _log = logging.getLogger("weavelet")
 

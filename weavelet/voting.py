@@ -9,16 +9,15 @@ from typing import Literal, Protocol
 import msgspec
 
 from weavelet.decisions import Item, Keys, encode
-from weavelet.keystore import Add, Claim, Delete, Put, Read, Sleep, Steps
+from weavelet.keystore import Add, Claim, Delete, Put, Read, Steps
 from weavelet.messages import Act, Entry, Pause, Record, Resume, Set, Stop
 from weavelet.transaction import Verdict
+from weavelet.waiting import Wait
 
 REFUSED = 1 << 32
 """What a refusal adds to the count of votes."""
 
-WARN_SECONDS = 10.0
 _MARK_SECONDS = 0.5
-_SHORTEST, _LONGEST = 0.0002, 0.05
 
 _log = logging.getLogger("weavelet")
 
@@ -77,47 +76,12 @@ class Seat(msgspec.Struct, frozen=True):
         return "; ".join(told)
 
 
-class Wait:
-    """A wait in small naps: when to give up and when to say so. No patience waits for ever."""
-
-    def __init__(self, clock: Callable[[], float], patience: float | None) -> None:
-        self._clock = clock
-        self._patience = patience
-        self._began = clock()
-        self._nap = _SHORTEST
-        self._warn_at = WARN_SECONDS
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since it began."""
-        return self._clock() - self._began
-
-    @property
-    def over(self) -> bool:
-        """Whether patience has ended."""
-        return self._patience is not None and self.elapsed >= self._patience
-
-    def overdue(self) -> bool:
-        """Whether it is time to say whom this waits for: after 10 s, then ever more rarely."""
-        if self._patience is None or self.elapsed < self._warn_at:
-            return False
-        self._warn_at *= 3
-        return True
-
-    def nap(self, *, paused: bool = False) -> Sleep:
-        """The next nap, never beyond the end of patience."""
-        nap, self._nap = self._nap, min(_LONGEST, self._nap * 1.5)
-        if self._patience is not None:
-            nap = min(nap, max(_SHORTEST, self._patience - self.elapsed))
-        return Sleep(nap, paused=paused)
-
-
 class Transaction:
     """An item on its way through the votes of one rank.
 
     `lost` is the reason why agreement is over, None while it is not. `known` says that the entry
-    was decided before, here or in the life that the checkpoint is from. `said` is what the ranks
-    came to, on rank 0.
+    was decided before, here or in the life that the checkpoint is from. `committed` is the same on
+    all ranks, other than the verdict. `said` is what the ranks came to, on rank 0.
     """
 
     def __init__(
@@ -141,6 +105,7 @@ class Transaction:
         self._ran = False
         self._refused = False
         self.known = False
+        self.committed = False
         self.lost: str | None = None
         self.said: tuple[Said, ...] = ()
 
@@ -157,11 +122,12 @@ class Transaction:
         if ruling.kind != "yes":
             return self._judge(ruling)
         if not self._is_run_by_vote():
-            return self._participant.run(self._entry)
+            return self._finish()
         self._round = "b"
         refusal = self._run()
-        said = Said(self._seat.rank, self._seat.replica, self._mine, self._participant.state())
-        yield Put(f"{self._base}/r/{self._seat.rank}", encode(said))
+        if self.addressed:
+            said = Said(self._seat.rank, self._seat.replica, self._mine, self._participant.state())
+            yield Put(f"{self._base}/r/{self._seat.rank}", encode(said))
         ruling = yield from self._vote(refusal)
         if self._seat.rank == 0 and ruling.kind != "lost":
             yield from self._collect()
@@ -172,7 +138,7 @@ class Transaction:
         ruling = yield from self._claim(Ruling("lost", reason))
         if ruling.kind == "yes" and self._round == "a":
             if not self._is_run_by_vote():
-                return self._participant.run(self._entry)
+                return self._finish()
             self._round = "b"
             ruling = yield from self._claim(Ruling("lost", reason))
         return self._judge(ruling)
@@ -222,6 +188,13 @@ class Transaction:
         body = self._entry.body
         return isinstance(body, Act) or (isinstance(body, Set) and not body.dry_run)
 
+    def _finish(self) -> Verdict:
+        """Do what one vote was enough for, once."""
+        if self.committed:
+            return Verdict("failed", reason="interrupted on this rank")
+        self.committed = True
+        return self._participant.run(self._entry) if self.addressed else self._mine
+
     def _run(self) -> str | None:
         if not self.addressed:
             return None
@@ -236,6 +209,7 @@ class Transaction:
         if self._round == "a":
             return Verdict("rejected", reason=ruling.reason)
         if ruling.kind == "yes":
+            self.committed = True
             return self._mine
         reason = ruling.reason
         if self._ran and isinstance(self._entry.body, Set):

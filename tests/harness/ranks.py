@@ -1,5 +1,5 @@
 """A world of simulated ranks: one store, one clock, one operator, and every order of events drawn
-from a seed. `World(seed).run()` raises `Broken` where an invariant of agreement does not hold.
+from a seed. `World(seed).run()` raises `BrokenError` where an invariant of agreement does not hold.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAST = 1.0
 END = "the end of training"
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """An invariant does not hold."""
 
 
@@ -39,7 +39,7 @@ class MemoryStore:
 
     def put(self, key, value):
         if not isinstance(value, bytes) or value in {b"", b"?"}:
-            raise Broken(f"{key} was to be set to {value!r}")
+            raise BrokenError(f"{key} was to be set to {value!r}")
         self.data[key] = value
 
     def add(self, key, amount):
@@ -135,6 +135,8 @@ class Trainer:
         self.skip_at = None
         self.leave_at = None
         self.fault = None
+        self.interrupt_run = None
+        self.interrupted = False
         self.skew = 1.0
         self.program = self.main()
         self.pending = None
@@ -155,6 +157,7 @@ class Trainer:
         if isinstance(body, Set):
             if body.dry_run:
                 return Verdict("skipped", reason="dry run")
+            self.come_to_harm()
             if fail == self.rank:
                 return Verdict("failed", reason="handler raised")
             changes = tuple(Change(k, self.values.get(k), v) for k, v in body.values.items())
@@ -162,6 +165,7 @@ class Trainer:
             self.values.update(body.values)
             return Verdict("applied", changes)
         if isinstance(body, Act):
+            self.come_to_harm()
             self.world.count_action(self, entry.id)
             if fail == self.rank:
                 return Verdict("failed", reason="action raised")
@@ -169,6 +173,11 @@ class Trainer:
         if isinstance(body, (Pause, Resume)):
             self.must_hold = isinstance(body, Pause) and body.lease is None
         return Verdict("applied")
+
+    def come_to_harm(self):
+        if self.interrupt_run is not None and len(self.ran) >= self.interrupt_run:
+            self.interrupt_run = None
+            raise Interrupted
 
     def undo(self, entry):
         for change in self.olds.pop(entry.id):
@@ -199,7 +208,7 @@ class Trainer:
                 yield from self.poll(step)
                 if self.world.rng.random() < self.world.twice:
                     yield from self.poll(step)
-            if self.agreement.stop is not None:
+            if self.agreement.stop is not None or self.interrupted:
                 break
             self.check(self.agreement.off or not self.must_hold, "trained while paused")
             self.world.save(self, step)
@@ -227,6 +236,11 @@ class Trainer:
                 request = program.send(answer)
             except StopIteration:
                 break
+            except Interrupted:
+                self.life.cause = "interrupted in a handler"
+                self.interrupted = True
+                program, answer = self.agreement.leave("interrupted"), None
+                continue
             answer = yield request
             if type(request) is Sleep and request.paused:
                 self.take()
@@ -275,17 +289,16 @@ class Trainer:
     def decided(self):
         """What the ranks decided in this life, in order."""
         return [
-            (key, past.kind, past.order, past.step if past.kind == "applied" else None)
+            (key, "committed", past.order, past.step)
+            if past.kind in {"applied", "skipped"}
+            else (key, past.kind, past.order)
             for key, past in self.agreement.decided.items()
-            if key not in self.past
+            if not any(key in each.past for each in self.life.trainers)
         ]
 
     def check(self, condition, text):
         if not condition:
-            raise Broken(f"life {self.life.number} rank {self.rank} step {self.step}: {text}")
-
-
-
+            raise BrokenError(f"life {self.life.number} rank {self.rank} step {self.step}: {text}")
 
 
 class Life:
@@ -369,14 +382,16 @@ class World:
                 at_step, deadline = rng.randrange(self.steps), None
         elif kind == "act":
             body = Act("evaluate")
-            if rng.random() < 0.4:
-                targets = tuple({f"rank-{rng.randrange(self.ranks)}"})
         elif kind == "pause":
             body = Pause(rng.choice((None, None, 0.2, 20.0)))
             if body.lease is None:
-                self.at(self.now + rng.choice((0.01, 1.0, 1.0, 1.2 * PATIENCE)), self.append, Resume())
+                self.at(
+                    self.now + rng.choice((0.01, 1.0, 1.0, 1.2 * PATIENCE)), self.append, Resume()
+                )
         else:
             body = Stop() if kind == "stop" else Resume()
+        if kind in {"act", "dry"} and rng.random() < 0.4:
+            targets = (f"rank-{rng.randrange(self.ranks)}",)
         if not isinstance(body, (Set, Act)):
             fail = None
         self.append(
@@ -448,9 +463,9 @@ class World:
             return
         key = ending.entry.id
         self.ended.add(key)
-        if applied and isinstance(ending.entry.body, Set):
-            if key not in self.known or ending.order > self.known[key][0]:
-                self.known[key] = (ending.order, ending.sequence, changes)
+        new = key not in self.known or ending.order > self.known[key][0]
+        if applied and new and isinstance(ending.entry.body, Set):
+            self.known[key] = (ending.order, ending.sequence, changes)
 
     # What trainers do.
 
@@ -541,9 +556,11 @@ class World:
         for _ in range(0 if self.kind == "restarts" else rng.choice((0, 1, 1, 2))):
             trainer = rng.choice(life.trainers)
             step = rng.randrange(life.first, self.steps)
-            kind = rng.choice(("fault",) * 6 + ("leave", "mute", "skip", "skip"))
+            kind = rng.choice(("fault",) * 6 + ("leave", "mute", "skip", "skip", "handler"))
             if kind == "fault":
                 trainer.fault = Fault(rng)
+            elif kind == "handler":
+                trainer.interrupt_run = rng.choice((1, 2, 4))
             elif kind == "leave":
                 trainer.leave_at, life.cause = step, "a rank leaves"
             elif kind == "mute":
@@ -704,7 +721,8 @@ class World:
     def check_calm(self, life):
         """Without a cause nothing is lost and nothing is refused."""
         for trainer in life.trainers:
-            for ending in trainer.endings.values():
+            new = (each for key, each in trainer.endings.items() if key not in trainer.past)
+            for ending in new:
                 wanted = self.behaviour.get(ending.entry.id, (None, None)) == (None, None)
                 if ending.order and wanted:
                     reason = ending.verdict.reason or ""
@@ -738,4 +756,4 @@ class World:
 
     def require(self, condition, text):
         if not condition:
-            raise Broken(f"life {self.life.number}: {text}")
+            raise BrokenError(f"life {self.life.number}: {text}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 import pytest
-from harness.ranks import Broken, World
 
+from harness.ranks import BrokenError, World
 from weavelet import adoption, agreement, leading
 from weavelet.agreement import Agreement
 from weavelet.decisions import Keys, decode_items, encode
@@ -14,7 +16,8 @@ from weavelet.leading import Leader
 from weavelet.messages import Stop
 from weavelet.planning import Planner
 from weavelet.transaction import Verdict
-from weavelet.voting import REFUSED, Ruling, Transaction, Wait
+from weavelet.voting import REFUSED, Ruling, Transaction
+from weavelet.waiting import Wait
 
 SEEDS = 700
 
@@ -30,7 +33,7 @@ def no_fresh_namespace(patch):
 def no_echo(patch):
     """The leader's answer does not name the incarnation that it answers."""
     patch.setattr(Keys, "open", staticmethod(lambda incarnation: "open"))
-    patch.setattr("weavelet.meeting.Delete", lambda key: Read(key))
+    patch.setattr("weavelet.meeting.Delete", Read)
 
 
 def plain_set_as_verdict(patch):
@@ -274,47 +277,48 @@ def decision_before_its_items(patch):
     patch.setattr(Leader, "_write", write)
 
 
-MUTANTS = [
-    no_fresh_namespace,
-    no_echo,
-    plain_set_as_verdict,
-    leaving_without_claim,
-    giving_up_without_claim,
-    early_spacing,
-    no_patience,
-    no_validation_vote,
-    unvoted_stop,
-    deletion_on_a_schedule,
-    no_proof_of_step_and_history,
-    reason_after_the_vote,
-    steps_counted_too_early,
-    no_undo,
-    patience_while_paused,
-    pause_does_not_hold,
-    every_poll_is_a_tick,
-    actions_of_earlier_lives,
-    folded_in_the_order_of_the_log,
-    scheduled_ones_folded,
-    checkpoint_ignored,
-    adopted_without_order,
-    scheduled_too_early,
-    decision_before_its_items,
-]
+MUTANTS = {
+    no_fresh_namespace: 6,
+    no_echo: 0,
+    plain_set_as_verdict: 9,
+    leaving_without_claim: 22,
+    giving_up_without_claim: 9,
+    early_spacing: 7,
+    no_patience: 6,
+    no_validation_vote: 17,
+    unvoted_stop: 29,
+    deletion_on_a_schedule: 109,
+    no_proof_of_step_and_history: 124,
+    reason_after_the_vote: 5,
+    steps_counted_too_early: 17,
+    no_undo: 6,
+    patience_while_paused: 32,
+    pause_does_not_hold: 32,
+    every_poll_is_a_tick: 35,
+    actions_of_earlier_lives: 117,
+    folded_in_the_order_of_the_log: 50,
+    scheduled_ones_folded: 50,
+    checkpoint_ignored: 381,
+    adopted_without_order: 182,
+    scheduled_too_early: 4,
+    decision_before_its_items: 22,
+}
+"""Each with a seed at which it broke, which is tried first."""
 
 
-def first_break(seeds):
-    """The first seed at which something is wrong: an invariant, or the code stumbles."""
-    for seed in seeds:
+def first_break(first):
+    """What is wrong at the first seed at which anything is: an invariant, or the code stumbles."""
+    for seed in (first, *range(SEEDS)):
         try:
             World(seed).run()
-        except (Broken, AttributeError, KeyError, TypeError, ValueError) as broken:
+        except (BrokenError, AttributeError, KeyError, TypeError, ValueError) as broken:
             return seed, broken
-    return None, None
+    return None
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_rule_left_out_is_noticed(mutant, monkeypatch, caplog):
     """Each rule is there for a reason: without it an invariant breaks within 700 seeds."""
+    caplog.set_level(logging.CRITICAL, "weavelet")
     mutant(monkeypatch)
-    seed, broken = first_break(range(SEEDS))
-    assert broken is not None, f"{SEEDS} seeds held without it"
+    assert first_break(MUTANTS[mutant]), f"{SEEDS} seeds held without it"

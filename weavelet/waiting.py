@@ -1,0 +1,45 @@
+"""Waiting in naps, since no store call may block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from weavelet.keystore import Sleep
+
+WARN_SECONDS = 10.0
+_SHORTEST, _LONGEST = 0.0002, 0.05
+
+
+class Wait:
+    """A wait in small naps: when to give up and when to say so. No patience waits for ever."""
+
+    def __init__(self, clock: Callable[[], float], patience: float | None) -> None:
+        self._clock = clock
+        self._patience = patience
+        self._began = clock()
+        self._nap = _SHORTEST
+        self._warn_at = WARN_SECONDS
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._began
+
+    @property
+    def over(self) -> bool:
+        """Whether patience has ended."""
+        return self._patience is not None and self.elapsed >= self._patience
+
+    def overdue(self) -> bool:
+        """Whether it is time to say whom this waits for: after 10 s, then ever more rarely."""
+        if self._patience is None or self.elapsed < self._warn_at:
+            return False
+        self._warn_at *= 3
+        return True
+
+    def nap(self, *, paused: bool = False) -> Sleep:
+        """The next nap, never beyond the end of patience."""
+        nap, self._nap = self._nap, min(_LONGEST, self._nap * 1.5)
+        if self._patience is not None:
+            nap = min(nap, max(_SHORTEST, self._patience - self.elapsed))
+        return Sleep(nap, paused=paused)
