@@ -34,15 +34,18 @@ def microseconds(name, rhythm, calls, environment):
 def test_report_in_every_state(figures, environment, rhythm):
     """The states take turns; what is shown is over all turns of each."""
     seconds, calls = RHYTHMS[rhythm]
-    taken = {name: [] for name in STATES}
+    taken = {name: [] for name in (*STATES, "nothing")}
     for _ in range(TURNS):
         for name, values in taken.items():
             values.extend(microseconds(name, seconds, calls, environment))
-    for name, values in taken.items():
-        what = f"report, {STATES[name]}, {rhythm}"
+    for name, state in STATES.items():
+        values = taken[name]
+        what = f"report, {state}, {rhythm}"
         figures.add(f"{what}, p50", quantile(values, 0.5), "us", at_most=3)
         figures.add(f"{what}, p99.9", quantile(values, 0.999), "us", at_most=50)
         figures.add(f"{what}, max", max(values), "us")
+    floor = quantile(taken["nothing"], 0.999)
+    figures.add(f"a call of nothing, {rhythm}, p99.9", floor, "us", note="the machine's own noise")
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS)
