@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from weavelet.client import output
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
 _RETRY_SECONDS = 1.0
 _LINE_SECONDS = 1.0
 _SHOWN_ENTRIES = 8
+_SHOW_CURSOR = b"\x1b[?25h\n"
+_INTERRUPTED = 130
 
 
 def watch(run: str, /, *, job: Job = None, json: Json = False) -> None:
     """Follow a run as it trains, until Ctrl-C."""
+    signal.signal(signal.SIGINT, _end)
     with Client() as client:
         client.job(run, job)
         with closing(_following(client, run)) as updates:
@@ -35,6 +40,19 @@ def watch(run: str, /, *, job: Job = None, json: Json = False) -> None:
                 _live(updates, run, job)
             else:
                 _lines(updates, job)
+
+
+def _end(number: int, frame: object) -> None:
+    """End at once, at Ctrl-C.
+
+    There is nothing to be saved, and an exception in the midst of a hand-over between threads, or
+    of a connection being made, would leave something behind that complains at the very end.
+    """
+    with suppress(OSError, RuntimeError):
+        sys.stdout.flush()
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), _SHOW_CURSOR)
+    os._exit(_INTERRUPTED)
 
 
 def _following(client: Client, run: str) -> Generator[Update, None, None]:
