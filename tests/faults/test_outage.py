@@ -39,7 +39,7 @@ say(steps=step)
 FULL_AT = 150_000
 """Reports by which every ring has long gone round."""
 GROWTH_BYTES = 4 << 20
-"""Python takes memory a megabyte at a time; what 300,000 reports would leave is 50 times as much."""
+    """Once the rings are full, neither trainer nor sidecar grows by more than some megabytes."""
 
 
 def test_memory_is_bounded_while_there_is_no_server(tmp_path, sized, figure):
