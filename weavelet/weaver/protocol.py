@@ -92,6 +92,21 @@ class ReadLog(Request, frozen=True, kw_only=True, tag="read_log"):
     job: str | None = None
 
 
+class ReadHistory(Request, frozen=True, kw_only=True, tag="read_history"):
+    """Ask for past samples, answered with one `history` for each replica.
+
+    `replicas` empty is all, `names` empty is all metrics. No series has more than `points` points;
+    only what lies at or after step `since` is given.
+    """
+
+    run: str
+    job: str | None = None
+    replicas: list[str] = []
+    names: list[str] = []
+    points: int = 1000
+    since: int | None = None
+
+
 class Remove(Request, frozen=True, kw_only=True, tag="remove"):
     """Forget a run, or one job of it: its log, outcomes and reports. Refused while it lives."""
 
@@ -109,6 +124,7 @@ ClientMessage: TypeAlias = Union[
     Freeze,
     Unfreeze,
     ReadLog,
+    ReadHistory,
     Remove,
 ]
 
@@ -127,11 +143,41 @@ class ControlView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     value: Any = None
 
 
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A device and what it is at. `id` is NVML's, or `cpu-{host}`.
+
+    `replicas` holds (run, job, replica) of all live ones that use it. Numbers that cannot be read
+    are None; memory is in bytes.
+    """
+
+    id: str
+    kind: Literal["cpu", "gpu"]
+    host: str
+    utilization_percent: float | None = None
+    temperature_celsius: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    power_watts: float | None = None
+    replicas: list[tuple[str, str, str]] = []
+
+
+class RuleView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule of `up --rules`. `off` says why it was switched off; `fired` counts its commands."""
+
+    name: str
+    every: float
+    doc: str = ""
+    off: str | None = None
+    fired: int = 0
+
+
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     """A replica as the weaver knows it now. `rate` is steps a second, pauses taken out.
 
     `heard` is seconds since the last sign of life. `metrics` holds the last value of each.
-    `config_hash` is that of all effective control values: equal where these are.
+    `config_hash` is that of all effective control values: equal where these are. `devices` are ids
+    of `DeviceView`. `work` is the median of seconds a step that this replica spent on its own,
+    before it met the others, None where that cannot be told.
     """
 
     run: str
@@ -153,12 +199,18 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     heard: float | None = None
     metrics: dict[str, Any] = {}
     vitals: dict[str, float] = {}
+    devices: list[str] = []
+    work: float | None = None
     controls: list[ControlView] = []
     config_hash: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job: one launch of a run. `newest` marks the one that commands go to by default."""
+    """A job: one launch of a run. `newest` marks the one that commands go to by default.
+
+    `slowest` is the replica that the others wait for, where one stands out. `diverged` says which
+    replicas hold other settings than the rest, None while all agree.
+    """
 
     run: str
     job: str
@@ -166,6 +218,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     newest: bool
     begun: float
     frozen_by: str | None = None
+    slowest: str | None = None
+    diverged: str | None = None
     replicas: list[ReplicaView] = []
 
 
@@ -224,6 +278,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
     server: str = ""
     role: Literal["viewer", "operator"] = "operator"
     jobs: list[JobView] = []
+    devices: list[DeviceView] = []
+    rules: list[RuleView] = []
 
 
 class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update"):
@@ -231,11 +287,14 @@ class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update
 
     A replica whose place another incarnation claims has a row for each; they come together and
     replace all earlier ones of that replica. `removed` holds (run, job) and comes before `jobs`.
+    `devices` and `rules` are all there are, None while none of them changed.
     """
 
     jobs: list[JobView] = []
     replicas: list[ReplicaView] = []
     removed: list[tuple[str, str]] = []
+    devices: list[DeviceView] | None = None
+    rules: list[RuleView] | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
@@ -247,6 +306,31 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
     steps: list[int]
     at: list[float]
     columns: dict[str, list[Any]]
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric over steps, oldest first; point i stands for the samples from `steps[i]` on.
+
+    All lists are equally long. Where a point stands for one sample, min, max and mean are equal.
+    Non-finite samples come as points of their own. Text metrics are not kept.
+    """
+
+    steps: list[int]
+    at: list[float]
+    min: list[Any]
+    max: list[Any]
+    mean: list[Any]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, tag="history"):
+    """Past samples of one replica. `last` marks the last answer to a `read_history`."""
+
+    id: str
+    run: str
+    job: str
+    replica: str
+    series: dict[str, Series] = {}
+    last: bool = False
 
 
 class EntryUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
@@ -294,4 +378,6 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
     known: list[str] = []
 
 
-ServerMessage: TypeAlias = Union[Snapshot, StatusUpdate, Metrics, EntryUpdate, Log, Removed, Error]
+ServerMessage: TypeAlias = Union[
+    Snapshot, StatusUpdate, Metrics, History, EntryUpdate, Log, Removed, Error
+]
