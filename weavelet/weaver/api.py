@@ -1,4 +1,4 @@
-"""The weaver's HTTP server: the WebSocket of `protocol`, health, the page and its log-in."""
+"""The weaver's HTTP server: the WebSocket of `protocol`, health, log-in, and the page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from weavelet.weaver.clients import Client
 from weavelet.weaver.guard import Guard, Role, cookie_name
 from weavelet.weaver.ingest import Ingest
 from weavelet.weaver.log import Life
+from weavelet.weaver.page import STATIC, Page
 from weavelet.weaver.scribe import Scribe
 from weavelet.weaver.views import metrics_message
 
@@ -35,15 +36,10 @@ PUBLIC = frozenset(
         ("POST", "/session"),
     )
 )
-STATIC = Path(__file__).parent / "static"
 STATUS_SECONDS = 0.1
 _PING_SECONDS = 20.0
 _MAX_CLIENTS = 100
 _MAX_AUTHOR = 128
-_NO_PAGE = """\
-This is the weaver of weavelet. Its page is not part of this installation;
-the command line is: weavelet ls, weavelet watch RUN, weavelet --help.
-"""
 
 _decode = msgspec.json.Decoder(protocol.ClientMessage).decode
 _encode = msgspec.json.Encoder().encode
@@ -81,12 +77,10 @@ class Api:
         """The application, with the guard before every route."""
         app = web.Application(client_max_size=4096)
         self._guard.install(app)
-        app.router.add_get("/", self._index)
+        Page(self._static).install(app)
         app.router.add_get("/healthz", self._health)
         app.router.add_post("/session", self._log_in)
         app.router.add_get("/ws", self._websocket)
-        if (self._static / "assets").is_dir():
-            app.router.add_static("/assets", self._static / "assets")
         app.on_shutdown.append(self._close)
         return app
 
@@ -107,12 +101,6 @@ class Api:
             await socket.close(code=1001, message=b"the weaver is going away")
 
     # Plain HTTP.
-
-    async def _index(self, request: web.Request) -> web.StreamResponse:
-        page = self._static / "index.html"
-        if page.is_file():
-            return web.FileResponse(page, headers={"Cache-Control": "no-cache"})
-        return web.Response(text=_NO_PAGE)
 
     async def _health(self, request: web.Request) -> web.Response:
         bus = self._ingest.bus

@@ -21,16 +21,13 @@ Role: TypeAlias = Literal["viewer", "operator"]
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-        "object-src 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "weavelet",
 }
+POLICY = "Content-Security-Policy"
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -128,6 +125,15 @@ class Guard:
         return self._is_added(name, port or default, default)
 
 
+def content_policy(nonce: str = "") -> str:
+    """What an answer may load and run: its own files, and style elements that carry the nonce."""
+    styles = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
+    return (
+        f"default-src 'self'; script-src 'self'; style-src {styles}; img-src 'self' data:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
 def cookie_name(request: web.Request) -> str:
     """The cookie that holds the token, one for each port: browsers mix up those of one host."""
     _, port = _split(request.headers.get(hdrs.HOST, ""))
@@ -169,3 +175,5 @@ def _refuse(status: int, text: str) -> web.Response:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
+    response.headers.setdefault(POLICY, content_policy())
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -246,12 +248,69 @@ async def test_health_needs_no_token_and_tells_no_secret(tmp_path):
         assert (await send(port, "GET /healthz"))[0] == 503
 
 
+@pytest.fixture
+def page(tmp_path):
+    """A folder with a page, beside a file that is nobody's business."""
+    folder = tmp_path / "static"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(
+        '<!doctype html><meta name="csp-nonce" content="__CSP_NONCE__">'
+    )
+    (folder / "assets" / "page.js").write_text("1")
+    (folder / "secret.txt").write_text("secret")
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "assets" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return folder
+
+
 @asynchronous
-async def test_the_page_is_served_where_there_is_one(tmp_path):
+async def test_the_page_is_served_where_there_is_one(page):
     """Its assets need no token either: they are read before the log-in."""
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "index.html").write_text("<!doctype html>")
-    (tmp_path / "assets" / "page.js").write_text("1")
-    async with server(tmp_path) as port:
-        for path in ("/", "/assets/page.js"):
-            assert (await send(port, f"GET {path}"))[0] == 200
+    async with server(page) as port:
+        status, head = await send(port, "GET /")
+        assert status == 200
+        assert "Cache-Control: no-cache" in head
+        status, head = await send(port, "GET /assets/page.js")
+        assert status == 200
+        assert "max-age=31536000" in head
+
+
+@asynchronous
+async def test_each_page_has_a_nonce_of_its_own(page):
+    """The policy of an answer and its body name the same one, and nobody can know the next."""
+    seen = set()
+    async with server(page) as port, aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(f"http://localhost:{port}/") as answer:
+                body = await answer.text()
+                policy = answer.headers["Content-Security-Policy"]
+            nonce = re.search(r'content="([^"]{20,})"', body).group(1)
+            assert f"style-src 'self' 'nonce-{nonce}';" in policy
+            assert "unsafe" not in policy
+            seen.add(nonce)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/../secret.txt",
+        "/assets/..%2fsecret.txt",
+        "/assets/%2e%2e/secret.txt",
+        "/assets/..%5csecret.txt",
+        "/assets/%2fetc/passwd",
+        "/assets//etc/passwd",
+        "/assets/link.txt",
+        "/assets/",
+        "/assets/page.js%00.txt",
+    ],
+)
+def test_nothing_but_assets_is_served(page, path):
+    """No spelling of a path, and no link, leads out of the folder."""
+
+    @asynchronous
+    async def run():
+        async with server(page) as port:
+            assert (await send(port, f"GET {path}", BEARER))[0] in (400, 403, 404)
+
+    run()
