@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from weavelet.exceptions import CommandError
 from weavelet.messages import ReportBatch
-from weavelet.weaver import protocol
+from weavelet.weaver import gauges, protocol
 from weavelet.weaver.clients import Client
 from weavelet.weaver.guard import Guard, Role, cookie_name
 from weavelet.weaver.ingest import Ingest
@@ -79,6 +79,7 @@ class Api:
         self._guard.install(app)
         Page(self._static).install(app)
         app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/session", self._log_in)
         app.router.add_get("/ws", self._websocket)
         app.on_shutdown.append(self._close)
@@ -115,6 +116,19 @@ class Api:
             return web.json_response(body)
         body["status"] = "reading the logs" if bus.connected else "no connection to NATS"
         return web.json_response(body, status=503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        ingest = self._ingest
+        weaver = gauges.Weaver(
+            connected=ingest.bus.connected,
+            ready=ingest.ready.is_set(),
+            clients=len(self._clients),
+            malformed=ingest.malformed,
+        )
+        families = gauges.gather(ingest.fleet, weaver, time.monotonic())
+        # Writing thousands of lines must not hold up the clients.
+        text = await asyncio.to_thread(gauges.exposition, families)
+        return web.Response(body=text, headers={"Content-Type": gauges.CONTENT_TYPE})
 
     async def _log_in(self, request: web.Request) -> web.Response:
         try:

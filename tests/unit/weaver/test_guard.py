@@ -242,6 +242,17 @@ async def test_every_answer_is_fenced_in(tmp_path):
 
 
 @asynchronous
+async def test_metrics_need_a_token(tmp_path):
+    """Prometheus sends one as a Bearer; the viewer's will do."""
+    async with server(tmp_path) as port:
+        assert (await send(port, "GET /metrics"))[0] == 401
+        assert (await send(port, "GET /metrics", "Authorization: Bearer x"))[0] == 401
+        status, head = await send(port, "GET /metrics", f"Authorization: Bearer {VIEWER}")
+        assert status == 200
+        assert "text/plain; version=0.0.4" in head
+
+
+@asynchronous
 async def test_health_needs_no_token_and_tells_no_secret(tmp_path):
     """503 without a NATS server."""
     async with server(tmp_path) as port:

@@ -1,0 +1,158 @@
+"""What Prometheus reads at `/metrics`: the live part of the fleet, and the weaver itself.
+
+It needs a token like everything else; the viewer's is enough. In Prometheus' configuration, with
+the `viewer_token` of endpoint.json in a file:
+
+    scrape_configs:
+      - job_name: weavelet
+        authorization: {credentials_file: /etc/prometheus/weavelet.token}
+        static_configs: [{targets: ["127.0.0.1:8080"]}]
+
+Only replicas of live jobs are shown, so that labels do not pile up, and of those a bounded number;
+`weavelet_left_out` counts what was left out, so that a gap is no riddle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from weavelet.weaver.fleet import Fleet
+from weavelet.weaver.lives import Incarnation, Job
+from weavelet.weaver.protocol import RuleView
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_REPLICAS = 2000
+MOST_METRICS = 50
+"""Reported metrics that are shown of one replica."""
+LONGEST_NAME = 200
+_WHO = ("run", "job", "replica")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weaver:
+    """What is known of the weaver itself."""
+
+    connected: bool
+    ready: bool
+    clients: int
+    malformed: int
+    rules: Iterable[RuleView] = ()
+
+
+class _Families:
+    """What is shown of replicas."""
+
+    def __init__(self) -> None:
+        gauge, counter = GaugeMetricFamily, CounterMetricFamily
+        self.replicas = gauge(
+            "weavelet_replicas", "Replicas of live jobs by state.", labels=("run", "job", "state")
+        )
+        self.step = gauge("weavelet_replica_step", "The optimizer step it is at.", labels=_WHO)
+        self.rate = gauge(
+            "weavelet_replica_steps_per_second", "Steps a second, pauses taken out.", labels=_WHO
+        )
+        self.silence = gauge(
+            "weavelet_replica_silence_seconds", "Since the last sign of life.", labels=_WHO
+        )
+        self.sampled = counter("weavelet_replica_reports", "Calls of report().", labels=_WHO)
+        self.dropped = counter(
+            "weavelet_replica_reports_dropped", "Reports that were dropped.", labels=_WHO
+        )
+        self.value = gauge(
+            "weavelet_reported", "The last value of a reported metric.", labels=(*_WHO, "metric")
+        )
+        self.left_out = 0
+
+    def add(self, who: tuple[str, str, str], life: Incarnation, now: float) -> None:
+        """Add what one replica has."""
+        if life.step is not None:
+            self.step.add_metric(who, life.step)
+        self.silence.add_metric(who, max(0.0, now - life.heard))
+        if life.beat is not None:
+            self.rate.add_metric(who, life.beat.rate)
+            self.sampled.add_metric(who, life.beat.sampled)
+            self.dropped.add_metric(who, life.beat.dropped)
+        numbers = [one for one in life.metrics.items() if not isinstance(one[1], str)]
+        shown = [one for one in numbers if len(one[0]) <= LONGEST_NAME][:MOST_METRICS]
+        for name, value in shown:
+            self.value.add_metric((*who, name), float(value))
+        self.left_out += len(numbers) - len(shown)
+
+    def all(self) -> Iterator[Metric]:
+        """The families, in the order of the page."""
+        yield from (self.replicas, self.step, self.rate, self.silence)
+        yield from (self.sampled, self.dropped, self.value)
+        yield GaugeMetricFamily(
+            "weavelet_left_out",
+            "Replicas and reported metrics that are not shown here, since there are too many.",
+            value=self.left_out,
+        )
+
+
+def gather(fleet: Fleet, weaver: Weaver, now: float) -> list[Metric]:
+    """All families at this moment."""
+    families = _Families()
+    room = MOST_REPLICAS
+    for jobs in fleet.runs.values():
+        for job in jobs.values():
+            if fleet.is_live(job, now):
+                room = _add_job(families, job, now, room)
+    return [*families.all(), *_of_weaver(weaver)]
+
+
+def _add_job(families: _Families, job: Job, now: float, room: int) -> int:
+    states: dict[str, int] = {}
+    for name, replica in job.replicas.items():
+        life = replica.current
+        state: str = life.state_at(now)
+        states[state] = states.get(state, 0) + 1
+        if room > 0:
+            families.add((job.run, job.name, name), life, now)
+            room -= 1
+        else:
+            families.left_out += 1
+    for state, count in states.items():
+        families.replicas.add_metric((job.run, job.name, state), count)
+    return room
+
+
+def _of_weaver(weaver: Weaver) -> Iterator[Metric]:
+    for name, text, value in (
+        ("weavelet_nats_connected", "Whether the NATS server is connected.", weaver.connected),
+        ("weavelet_ready", "Whether the control logs have been read.", weaver.ready),
+        ("weavelet_clients", "Clients that are connected.", weaver.clients),
+    ):
+        yield GaugeMetricFamily(name, text, value=float(value))
+    yield CounterMetricFamily(
+        "weavelet_malformed_messages", "Messages that could not be read.", value=weaver.malformed
+    )
+    on = GaugeMetricFamily("weavelet_rule_on", "Whether a rule is on.", labels=("rule",))
+    fired = CounterMetricFamily("weavelet_rule_commands", "Commands of a rule.", labels=("rule",))
+    for rule in weaver.rules:
+        on.add_metric((rule.name,), float(rule.off is None))
+        fired.add_metric((rule.name,), rule.fired)
+    yield from (on, fired)
+
+
+def exposition(families: Iterable[Metric]) -> bytes:
+    """The text of `/metrics`, with the process's own CPU and memory."""
+    registry = CollectorRegistry()
+    registry.register(_Gathered(families))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class _Gathered(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
