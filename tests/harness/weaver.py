@@ -110,6 +110,7 @@ class FakeReplica:
         self.seen = []
         self.result = None
         self._count = 0
+        self._reported = 0
 
     async def store(self, message):
         """Put a message into the outcome stream."""
@@ -144,14 +145,17 @@ class FakeReplica:
         batch = ReportBatch(
             replica=self.name,
             incarnation=self.incarnation,
-            first=0,
+            first=self._reported,
             steps=(self.step,),
             at=(0.0,),
             columns={name: (value,) for name, value in metrics.items()},
         )
-        await self.bus.publish(
-            subjects.report(self.run, self.job, self.name), envelope.encode(batch)
+        await self.bus.store(
+            subjects.report(self.run, self.job, self.name),
+            envelope.encode(batch),
+            message_id=f"{self.incarnation}.report.{self._reported}",
         )
+        self._reported += 1
 
     async def end(self, state="exited"):
         """Say that this life is over."""

@@ -16,6 +16,7 @@ from weavelet.messages import ReportBatch
 from weavelet.weaver import gauges, protocol
 from weavelet.weaver.clients import Client
 from weavelet.weaver.guard import Guard, Role, cookie_name
+from weavelet.weaver.history import answers
 from weavelet.weaver.ingest import Ingest
 from weavelet.weaver.log import Life
 from weavelet.weaver.page import STATIC, Page
@@ -201,6 +202,8 @@ class Api:
             self._subscribe(client, request)
         elif isinstance(request, protocol.ReadLog):
             client.send(self._log(request))
+        elif isinstance(request, protocol.ReadHistory):
+            await self._recall(client, request)
         elif client.role != "operator":
             raise CommandError("forbidden", "a viewer's token may look, not command")
         elif isinstance(request, protocol.Remove):
@@ -225,6 +228,13 @@ class Api:
         lives = self._ingest.log(job.run, job.name).lives.values()
         entries = [life.update() for life in lives]
         return protocol.Log(id=request.id, run=job.run, job=job.name, entries=entries)
+
+    async def _recall(self, client: Client, request: protocol.ReadHistory) -> None:
+        job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
+        for answer in answers(request, job, self._ingest.history):
+            client.send(answer)
+            # It may be much to read; others have their turn in between.
+            await asyncio.sleep(0)
 
     async def _command(self, client: Client, request: protocol.Command) -> None:
         entry_id = secrets.token_hex(8)

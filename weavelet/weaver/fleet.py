@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from weavelet.exceptions import CommandError
 from weavelet.messages import Heartbeat, Lifecycle, Outcome, Registration, ReportBatch
+from weavelet.weaver.history import MOST_NAMES
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import JobView, ReplicaView, Snapshot, StatusUpdate
 from weavelet.weaver.views import control_view
@@ -76,7 +77,7 @@ class Fleet:
         return life is self.runs[run][job].replicas[said.replica].current
 
     def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
-        """Samples came. Returns whether they are of a known incarnation.
+        """Samples came. Returns whether they are of a replica's current incarnation.
 
         The last ones of a life come after its end, which a sidecar says first.
         """
@@ -89,9 +90,9 @@ class Fleet:
         self._touch(found)
         for name, column in batch.columns.items():
             last = next((value for value in reversed(column) if value is not None), None)
-            if last is not None:
+            if last is not None and (name in life.metrics or len(life.metrics) < MOST_NAMES):
                 life.metrics[name] = last
-        return True
+        return life is found.current
 
     def forget(self, run: str, job: str) -> None:
         """Drop a job, as if it had never been."""

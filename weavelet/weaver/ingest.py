@@ -20,6 +20,7 @@ from weavelet.messages import (
     ReportBatch,
 )
 from weavelet.weaver.fleet import Fleet
+from weavelet.weaver.history import History
 from weavelet.weaver.log import JobLog, Life
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Bus, StoreChanged, Stored
@@ -31,7 +32,7 @@ _RETRY_SECONDS = 0.2
 
 
 class Ingest:
-    """What is in the streams, as `fleet` and `logs`, once `ready` is set.
+    """What is in the streams, as `fleet`, `logs` and `history`, once `ready` is set.
 
     `on_entry` is called for every entry that is new or whose fate has changed, `on_report` for
     every batch of samples, both only when ready. `stirred` is set by whatever may make a Begin or
@@ -41,6 +42,7 @@ class Ingest:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.fleet = Fleet(time.monotonic())
+        self.history = History()
         self.logs: dict[tuple[str, str], JobLog] = {}
         self.ready = asyncio.Event()
         self.stirred = asyncio.Event()
@@ -57,6 +59,7 @@ class Ingest:
     def forget(self, run: str, job: str) -> None:
         """Drop a job."""
         self.fleet.forget(run, job)
+        self.history.forget(run, job)
         self.logs.pop((run, job), None)
         self._announce()
 
@@ -87,6 +90,7 @@ class Ingest:
     async def _read_store(self, epoch: str) -> None:
         self.ready.clear()
         self.fleet.clear(time.monotonic())
+        self.history.clear()
         self.logs.clear()
         self._announce()
         beats = await self.bus.subscribe(subjects.ALL_HEARTBEATS, self._on_heartbeat)
@@ -194,11 +198,10 @@ class Ingest:
             return
         if not isinstance(message, ReportBatch) or message.replica != where.replica:
             self.complain(subject, "expected a report of this replica")
-        elif (
-            self.fleet.reported(where.run, where.job, message, time.monotonic())
-            and self.ready.is_set()
-        ):
-            self.on_report(where.run, where.job, message)
+        elif self.fleet.reported(where.run, where.job, message, time.monotonic()):
+            self.history.add((where.run, where.job, where.replica), message)
+            if self.ready.is_set():
+                self.on_report(where.run, where.job, message)
 
     def _tell(self, life: Life | None) -> None:
         if life is not None and self.ready.is_set():
