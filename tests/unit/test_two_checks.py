@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from weavelet.client.expectation import admits
+from weavelet.client.expectation import admits, violation
 from weavelet.controls import Registry
 from weavelet.exceptions import CommandError
 from weavelet.values import Shape, encode
@@ -132,6 +132,14 @@ def test_what_the_client_offers_without_text_the_weaver_takes(declared, value):
     schema = schema_of(declared)
     if admits(msgspec.json.decode(schema), value):
         checked("it", value, schema)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_multiple_of_anything(value):
+    """What is not finite is no multiple, and the client says so instead of failing at it."""
+    schema = msgspec.json.decode(schema_of(Annotated[float, Meta(multiple_of=0.5)]))
+    assert not admits(schema, value)
+    assert violation("it", schema, value) == f"it: expected a number a multiple of 0.5, got {value}"
 
 
 def schema_of(declared):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import referencing
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from referencing.exceptions import Unresolvable
 
 Schema = Mapping[str, Any]
@@ -57,7 +57,7 @@ def variants(schema: Schema, definitions: Mapping[str, Schema]) -> list[Schema]:
 
 def admits(schema: Schema, value: Any) -> bool:
     """Whether the schema accepts the value. NaN lies within no bounds."""
-    return not _errors(schema, value) and not _unbounded(schema, value)
+    return not _errors(schema, value)
 
 
 def violation(name: str, schema: Schema, value: Any) -> str:
@@ -174,7 +174,7 @@ def _fields(schema: Schema) -> list[str]:
 def _errors(schema: Schema, value: Any) -> list[Any]:
     # A schema that cannot be used refuses nothing: the trainer has the last word. The registry is
     # an empty one of our own, since the default one fetches references from the network.
-    validator = Draft202012Validator(schema, registry=referencing.Registry())
+    validator = _Validator(schema, registry=referencing.Registry())
     try:
         validator.check_schema(schema)
         return list(validator.iter_errors(value))
@@ -182,9 +182,22 @@ def _errors(schema: Schema, value: Any) -> list[Any]:
         return []
 
 
-def _unbounded(schema: Schema, value: Any) -> bool:
-    # Every comparison with NaN is false, so that jsonschema finds no bound crossed.
-    if not (isinstance(value, float) and math.isnan(value)):
-        return False
-    definitions = schema.get("$defs", {})
-    return all(any(key in each for key in _BOUNDS) for each in variants(schema, definitions))
+def _bound(keyword: str) -> Callable[..., Iterator[Any]]:
+    strict: Any = Draft202012Validator.VALIDATORS[keyword]
+
+    def check(validator: Any, limit: Any, value: Any, schema: Schema) -> Iterator[Any]:
+        # jsonschema finds that NaN crosses no bound, and cannot divide what is infinite.
+        if isinstance(value, float) and (
+            math.isnan(value) or (keyword == "multipleOf" and math.isinf(value))
+        ):
+            yield ValidationError(f"{value!r} is within no bounds")
+        else:
+            yield from strict(validator, limit, value, schema) or ()
+
+    return check
+
+
+_extend: Any = validators.extend
+_Validator = _extend(
+    Draft202012Validator, {keyword: _bound(keyword) for keyword in (*_BOUNDS, "multipleOf")}
+)
