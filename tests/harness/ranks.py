@@ -192,7 +192,9 @@ class Trainer:
             self.check(identifier not in self.endings, f"two outcomes of {identifier}")
             early = bool(ending.adopts) and ending.verdict.kind == "applied"
             self.check(not early or self.world.has_come(identifier, self.step), "adopted too early")
-            again = identifier in self.past and order != self.past[identifier].order
+            again = identifier in self.past and (
+                order != self.past[identifier].order or ending.entry.id != identifier
+            )
             self.check(not again, f"{identifier} of an earlier life was decided again")
             self.endings[identifier] = ending
         self.world.report(self, ending)
@@ -445,7 +447,7 @@ class World:
 
     def report(self, trainer, ending):
         """An outcome is on its way to the log; it may be lost with its rank."""
-        when = self.now + self.rng.expovariate(self.transit)
+        when = self.now + min(LAST, self.rng.expovariate(self.transit))
         self.at(when, self.store_outcome, trainer, ending)
 
     def store_outcome(self, trainer, ending):
@@ -601,7 +603,7 @@ class World:
             return
         if kind in {Read, Add, Claim, Put, Delete}:
             answer = self.store.carry_out(request)
-            if kind in {Add, Claim, Put}:
+            if kind in {Add, Claim, Put} or (answer and request.key.endswith("/verdict")):
                 trainer.waited = 0.0
         elif kind is Sleep and not request.paused:
             trainer.waited += request.seconds

@@ -298,7 +298,7 @@ MUTANTS = {
     actions_of_earlier_lives: 117,
     folded_in_the_order_of_the_log: 50,
     scheduled_ones_folded: 50,
-    checkpoint_ignored: 381,
+    checkpoint_ignored: 26,
     adopted_without_order: 182,
     scheduled_too_early: 4,
     decision_before_its_items: 22,
