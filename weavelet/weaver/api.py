@@ -10,18 +10,19 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import WSMsgType, web
+from msgspec.structs import asdict
 
 from weavelet.exceptions import CommandError
-from weavelet.messages import ReportBatch
 from weavelet.weaver import gauges, protocol
-from weavelet.weaver.clients import Client
+from weavelet.weaver.clients import Allowance, Client
 from weavelet.weaver.guard import Guard, Role, cookie_name
 from weavelet.weaver.history import answers
 from weavelet.weaver.ingest import Ingest
-from weavelet.weaver.log import Life
+from weavelet.weaver.log import AUTHOR
+from weavelet.weaver.news import News
 from weavelet.weaver.page import STATIC, Page
 from weavelet.weaver.scribe import Scribe
-from weavelet.weaver.views import metrics_message
+from weavelet.weaver.umpire import Umpire
 
 log = logging.getLogger("weavelet.weaver")
 
@@ -39,11 +40,16 @@ PUBLIC = frozenset(
 )
 STATUS_SECONDS = 0.1
 _PING_SECONDS = 20.0
-_MAX_CLIENTS = 100
+_MAX_CLIENTS = 200
+_MAX_VIEWERS = 100
+_REQUESTS_AT_ONCE = 300
+_REQUESTS_PER_SECOND = 100.0
 _MAX_AUTHOR = 128
+_MAX_BRIEF = 500
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_UNSAID: tuple[object, ...] = ([], {}, "")
 
 _decode = msgspec.json.Decoder(protocol.ClientMessage).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class _Credentials(msgspec.Struct):
@@ -58,21 +64,21 @@ class Api:
     """Serves clients out of what `ingest` has read; commands go through `scribe`."""
 
     def __init__(
-        self, ingest: Ingest, scribe: Scribe, guard: Guard, *, server: str, static: Path = STATIC
+        self,
+        ingest: Ingest,
+        scribe: Scribe,
+        guard: Guard,
+        *,
+        server: str,
+        umpire: Umpire | None = None,
+        static: Path = STATIC,
     ) -> None:
         self._ingest = ingest
         self._scribe = scribe
         self._guard = guard
-        self._server = server
         self._static = static
-        self._clients: set[Client] = set()
+        self._news = News(ingest, umpire, server=server)
         self._sockets: set[web.WebSocketResponse] = set()
-        self._asked: dict[str, tuple[Client, str]] = {}
-        self._told: dict[str, tuple[str, bool]] = {}
-        self._unsaid: dict[str, Life] = {}
-        self._news: dict[tuple[int, tuple[str, ...]], tuple[int, bytes | None]] = {}
-        ingest.on_entry = self._on_entry
-        ingest.on_report = self._on_report
 
     def application(self) -> web.Application:
         """The application, with the guard before every route."""
@@ -90,13 +96,7 @@ class Api:
         """Tell clients what changes. Ends only by cancellation."""
         while True:
             await asyncio.sleep(STATUS_SECONDS)
-            self._ingest.fleet.tick(time.monotonic())
-            self._news.clear()
-            for life in list(self._unsaid.values()):
-                self._say(life)
-            for client in self._clients:
-                if client.subscription is not None:
-                    client.refresh()
+            self._news.refresh()
 
     async def _close(self, app: web.Application) -> None:
         for socket in list(self._sockets):
@@ -123,8 +123,9 @@ class Api:
         weaver = gauges.Weaver(
             connected=ingest.bus.connected,
             ready=ingest.ready.is_set(),
-            clients=len(self._clients),
+            clients=len(self._news.clients),
             malformed=ingest.malformed,
+            rules=self._news.rules,
         )
         families = gauges.gather(ingest.fleet, weaver, time.monotonic())
         # Writing thousands of lines must not hold up the clients.
@@ -137,6 +138,7 @@ class Api:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return web.Response(status=400, text='expected {"token": "..."}\n')
         if self._guard.role_of(given.token) is None:
+            self._ingest.complain(f"the log-in from {request.remote}", "wrong token")
             return web.Response(status=401, text="wrong token\n")
         answer = web.Response(status=204)
         answer.set_cookie(
@@ -153,29 +155,36 @@ class Api:
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         role = self._guard.role(request)
-        if role is None or len(self._clients) >= _MAX_CLIENTS:
-            return web.Response(status=503, text=f"{_MAX_CLIENTS} clients are connected already\n")
+        if role is None or not self._has_room(role):
+            return web.Response(status=503, text="too many clients are connected already\n")
         socket = web.WebSocketResponse(
             heartbeat=_PING_SECONDS, max_msg_size=protocol.MAX_MESSAGE_BYTES + 1, compress=False
         )
         await socket.prepare(request)
         author = _author(request, role)
-        client = Client(socket, request, role=role, author=author, news=self._news_for)
-        self._clients.add(client)
+        client = Client(socket, request, role=role, author=author, news=self._news.of)
+        self._news.clients.add(client)
         self._sockets.add(socket)
         writing = asyncio.ensure_future(client.write())
+        allowance = Allowance(_REQUESTS_AT_ONCE, _REQUESTS_PER_SECOND)
         try:
             async for message in socket:
+                # Not read, its further messages wait in its own buffers and hold up nobody else.
+                await asyncio.sleep(allowance.wait(time.monotonic()))
                 if message.type is WSMsgType.TEXT:
                     await self._receive(client, message.data)
                 else:
                     self._refuse(client, "expected a text frame, got a binary one")
         finally:
-            self._clients.discard(client)
+            self._news.leave(client)
             self._sockets.discard(socket)
-            self._asked = {key: one for key, one in self._asked.items() if one[0] is not client}
             writing.cancel()
         return socket
+
+    def _has_room(self, role: Role) -> bool:
+        clients = self._news.clients
+        viewers = sum(client.role == "viewer" for client in clients)
+        return len(clients) < _MAX_CLIENTS and (role == "operator" or viewers < _MAX_VIEWERS)
 
     async def _receive(self, client: Client, text: str) -> None:
         number = ""
@@ -199,7 +208,7 @@ class Api:
 
     async def _answer(self, client: Client, request: protocol.ClientMessage) -> None:
         if isinstance(request, protocol.Subscribe):
-            self._subscribe(client, request)
+            self._news.subscribe(client, request)
         elif isinstance(request, protocol.ReadLog):
             client.send(self._log(request))
         elif isinstance(request, protocol.ReadHistory):
@@ -208,20 +217,10 @@ class Api:
             raise CommandError("forbidden", "a viewer's token may look, not command")
         elif isinstance(request, protocol.Remove):
             removed = await self._scribe.remove(request.run, request.job)
+            log.info("%s: Remove of run %s, jobs %s", client.who, request.run, removed)
             client.send(protocol.Removed(id=request.id, run=request.run, jobs=removed))
         else:
             await self._command(client, request)
-
-    def _subscribe(self, client: Client, request: protocol.Subscribe) -> None:
-        fleet, now = self._ingest.fleet, time.monotonic()
-        fleet.tick(now)
-        client.subscription, client.version = request, fleet.version
-        client.send(self._snapshot(client, fleet.snapshot(now, request.runs), request.id))
-
-    def _snapshot(
-        self, client: Client, jobs: list[protocol.JobView], number: str = ""
-    ) -> protocol.Snapshot:
-        return protocol.Snapshot(id=number, server=self._server, role=client.role, jobs=jobs)
 
     def _log(self, request: protocol.ReadLog) -> protocol.Log:
         job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
@@ -238,62 +237,14 @@ class Api:
 
     async def _command(self, client: Client, request: protocol.Command) -> None:
         entry_id = secrets.token_hex(8)
-        self._asked[entry_id] = (client, request.id)
+        take_back = self._news.expect(entry_id, client, request.id)
         try:
             await self._scribe.submit(request, entry_id=entry_id, author=client.author)
-        except CommandError:
-            self._asked.pop(entry_id, None)
+        except CommandError as error:
+            take_back()
+            log.info("%s: refused %s: %s", client.who, _brief(request), error.text)
             raise
-        log.info(
-            "%s: %s of run %s (%s)", client.author, type(request).__name__, request.run, entry_id
-        )
-
-    # What clients are told unasked.
-
-    def _on_entry(self, life: Life) -> None:
-        # A thousand replicas answer one by one; only what changes the entry's state is said at
-        # once, the rest with the next status.
-        if self._told.get(life.entry.id) == (life.state, life.over):
-            self._unsaid[life.entry.id] = life
-        else:
-            self._say(life)
-
-    def _say(self, life: Life) -> None:
-        key = life.entry.id
-        self._unsaid.pop(key, None)
-        self._told[key] = (life.state, life.over)
-        asker, number = self._asked.get(key, (None, ""))
-        if asker is not None:
-            asker.send(life.update(number))
-        if life.over:
-            self._asked.pop(key, None)
-        others = [one for one in self._clients if one is not asker and one.wants(life.run)]
-        if others:
-            data = _encode(life.update())
-            for client in others:
-                client.send(data)
-
-    def _on_report(self, run: str, job: str, batch: ReportBatch) -> None:
-        clients = [client for client in self._clients if client.wants_metrics(run)]
-        if clients:
-            data = _encode(metrics_message(run, job, batch))
-            for client in clients:
-                client.send_samples(data)
-
-    def _news_for(self, client: Client) -> bytes | None:
-        if client.subscription is None:
-            return None
-        fleet, runs = self._ingest.fleet, client.subscription.runs
-        key = (client.version, tuple(runs))
-        # Most clients have seen the same: what is encoded once serves them all.
-        if key not in self._news:
-            changes = fleet.changes(client.version, time.monotonic(), runs)
-            if isinstance(changes, protocol.Snapshot):
-                client.version = fleet.version
-                return _encode(self._snapshot(client, changes.jobs))
-            self._news[key] = (fleet.version, None if changes is None else _encode(changes))
-        client.version, news = self._news[key]
-        return news
+        log.info("%s: %s (entry %s)", client.who, _brief(request), entry_id)
 
 
 def _number(text: str) -> str:
@@ -308,7 +259,23 @@ def _error(code: str, text: str, number: str = "", known: tuple[str, ...] = ()) 
 
 
 def _author(request: web.Request, role: Role) -> str:
+    remote = request.remote or "unknown"
     given = request.headers.get("X-Weavelet-Author", "")
-    if given and given.isprintable() and len(given) <= _MAX_AUTHOR:
-        return given
-    return f"{role}@{request.remote or 'unknown'}"
+    if not (given and given.isprintable() and len(given) <= _MAX_AUTHOR) or _is_reserved(given):
+        return f"{role}@{remote}"
+    # What a client says of itself is worth more with where it says it from.
+    return given if remote in _LOOPBACK else f"{given} from {remote}"
+
+
+def _is_reserved(author: str) -> bool:
+    return author == AUTHOR or author.startswith("rule:")
+
+
+def _brief(request: protocol.Command) -> str:
+    said = {
+        name: value
+        for name, value in asdict(request).items()
+        if name != "id" and not (value is None or value is False or value in _UNSAID)
+    }
+    text = f"{type(request).__name__} {said}"
+    return text if len(text) <= _MAX_BRIEF else f"{text[:_MAX_BRIEF]}..."

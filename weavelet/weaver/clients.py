@@ -27,6 +27,23 @@ _SEND_SECONDS = 20.0
 _encode = msgspec.json.Encoder().encode
 
 
+class Allowance:
+    """How often a client may ask: `at_once`, and `per_second` in the long run."""
+
+    def __init__(self, at_once: int, per_second: float) -> None:
+        self._most = float(at_once)
+        self._per_second = per_second
+        self._left = self._most
+        self._at: float | None = None
+
+    def wait(self, now: float) -> float:
+        """Count one request; the seconds that it has to wait."""
+        passed = 0.0 if self._at is None else now - self._at
+        self._left = min(self._most, self._left + passed * self._per_second) - 1
+        self._at = now
+        return max(0.0, -self._left / self._per_second)
+
+
 class Client:
     """A WebSocket, whose it is, and what it has subscribed to.
 
@@ -46,6 +63,8 @@ class Client:
         self.author = author
         self.subscription: protocol.Subscribe | None = None
         self.version = 0
+        self.rules_version = 0
+        self.who = f"{author} ({role}, {request.remote})"
         self._socket = socket
         self._transport = request.transport
         self._news = news

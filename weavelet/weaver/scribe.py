@@ -69,6 +69,8 @@ class Scribe:
 
     async def _try(self, command: protocol.Command, job: Job, entry_id: str, author: str) -> bool:
         await self._begin(job)
+        if entry_id in self._ingest.log(job.run, job.name).lives:
+            return True  # another weaver was first, with the same rule
         # From the check to the write nothing may be read in between: the write is then refused.
         _, entry = entry_for(
             command, self._ingest.fleet, entry_id=entry_id, author=author, now=time.monotonic()

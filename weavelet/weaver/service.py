@@ -25,7 +25,10 @@ from weavelet.weaver.guard import Guard
 from weavelet.weaver.home import Home, Secrets, boot_id
 from weavelet.weaver.ingest import Ingest, together
 from weavelet.weaver.nats_server import NatsServer
+from weavelet.weaver.rulebook import load_all
+from weavelet.weaver.rules import Rule
 from weavelet.weaver.scribe import Scribe
+from weavelet.weaver.umpire import Umpire
 from weavelet.wire.bus import Bus, Server
 
 log = logging.getLogger("weavelet.weaver")
@@ -42,7 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `port` None is 8080, 0 any free one. `store` is the folder for the NATS server's files. With
     `nats_url` no server is started; `creds` is the credentials file for it, `replicas` how many
     servers of its cluster keep each stream. `host` other than this one's own address needs
-    `certificate` and `key` (files, PEM), or `insecure`.
+    `certificate` and `key` (files, PEM), or `insecure`. `rules` are files as `rules` describes.
     """
 
     home: Path | None = None
@@ -56,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     key: Path | None = None
     insecure: bool = False
+    rules: tuple[Path, ...] = ()
 
 
 class Service:
@@ -65,6 +69,7 @@ class Service:
         self._options = options
         self._stop: list[Callable[[], Awaitable[None]]] = []
         self._work: list[asyncio.Future[None]] = []
+        self._rules: list[Rule] = []
         self.endpoint: Endpoint | None = None
         self.nats: NatsServer | None = None
 
@@ -103,6 +108,7 @@ class Service:
     async def _start(self) -> Endpoint:
         options = self._options
         _check_exposure(options)
+        self._rules = load_all(options.rules)
         folder = options.home or settings.home()
         # In a thread: it may wait for another `up` that is just starting.
         home = await asyncio.to_thread(Home, folder, options.store)
@@ -173,9 +179,10 @@ class Service:
         nats = self.nats
         scribe = Scribe(bus, ingest, lambda: nats.trouble if nats else None)
         guard = Guard(kept.token, kept.viewer_token, options.allow_hosts, PUBLIC)
-        api = Api(ingest, scribe, guard, server=name)
+        umpire = Umpire(self._rules, ingest, scribe)
+        api = Api(ingest, scribe, guard, server=name, umpire=umpire)
         streams = _keep_streams(bus, options.replicas)
-        self._run(together(streams, ingest.run(), scribe.run(), api.run()))
+        self._run(together(streams, ingest.run(), scribe.run(), api.run(), umpire.run()))
         reading: asyncio.Future[object] = asyncio.ensure_future(ingest.ready.wait())
         failing: asyncio.Future[object] = asyncio.ensure_future(self.wait())
         try:
