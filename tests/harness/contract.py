@@ -34,6 +34,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -283,7 +284,7 @@ class Contract:
     """Inherit, and give a `script`. `environment` is what its processes need besides."""
 
     script: str
-    environment: dict[str, str] = {}
+    environment: ClassVar[dict[str, str]] = {}
 
     def test_a_change_is_in_the_optimizer_at_the_step_that_is_told(self, life):
         """Set lr: the outcome's step is the one that the optimizer makes with it."""
@@ -314,7 +315,7 @@ class Contract:
         """Loss and the learning rate that is in use are shown."""
         life.set(lr=0.04)
         shown = life.until(lambda row: row.metrics.get("lr") == pytest.approx(0.04))
-        life.until(lambda row: "loss" in row.metrics and row.step >= shown.step)
+        life.until(lambda row: "loss" in row.metrics and (row.step or 0) >= shown.step)
 
     def test_stop_ends_it_by_the_framework(self, weaver, tmp_path):
         """No step after the stop's; the framework's own end runs, and the exit code is 0."""
