@@ -5,6 +5,8 @@ export interface ChartSeries {
   values: number[]
   min?: number[]
   max?: number[]
+  /** When, in seconds since the epoch; for charts over time. */
+  at?: number[]
 }
 
 /** Something that was done at a step: what, and by whom. */
