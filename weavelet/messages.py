@@ -198,16 +198,19 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     creds: str | None = None
     interactive: bool = False
     state: str = ""
+    notices: tuple[str, ...] = ()
 
 
 class Controls(Record, frozen=True, tag="controls"):
     """The complete list of controls and actions; changes of values are told by outcomes.
 
-    `state` is the hash of all effective control values.
+    `state` is the hash of all effective control values, `notices` the kinds of notices that have a
+    handler.
     """
 
     controls: tuple[ControlSpec, ...]
     state: str = ""
+    notices: tuple[str, ...] = ()
 
 
 class Started(Record, frozen=True, tag="started"):
@@ -326,10 +329,14 @@ ReplicaState: TypeAlias = Literal[
 
 
 class Registration(Record, frozen=True, kw_only=True):
-    """A replica announces itself, and again whenever its controls change."""
+    """A replica announces itself, and again whenever its controls change.
+
+    `notices` are the kinds of notices that it has a handler for.
+    """
 
     identity: Identity
     controls: tuple[ControlSpec, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class Lifecycle(Record, frozen=True, kw_only=True):
@@ -340,6 +347,21 @@ class Lifecycle(Record, frozen=True, kw_only=True):
     state: ReplicaState
     step: int | None = None
     reason: str | None = None
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """A device that a trainer uses, and what it is at; None for what cannot be read.
+
+    `id` is NVML's, or `cpu-{host}` for a trainer without a GPU.
+    """
+
+    id: str
+    kind: Literal["cpu", "gpu"]
+    utilization_percent: float | None = None
+    temperature_celsius: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    power_watts: float | None = None
 
 
 class Heartbeat(Record, frozen=True, kw_only=True):
@@ -361,10 +383,10 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     dropped: int = 0
     section: str | None = None
     received: int = 0
-    device: str = ""
     vitals: dict[str, float] = {}
     claiming: bool = False
     config_hash: str = ""
+    devices: tuple[Device, ...] = ()
 
 
 class ReportBatch(Record, frozen=True, kw_only=True):

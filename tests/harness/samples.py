@@ -74,7 +74,14 @@ ON_THE_BUS = (
     m.Registration(identity=IDENTITY, controls=(SPEC,)),
     OUTCOME,
     m.Lifecycle(replica="rank-0", incarnation="a", state="crashed", step=3, reason="x"),
-    m.Heartbeat(replica="rank-0", incarnation="a", state="running", step=3, vitals={"x": 1.0}),
+    m.Heartbeat(
+        replica="rank-0",
+        incarnation="a",
+        state="running",
+        step=3,
+        vitals={"x": 1.0},
+        devices=(m.Device(id="GPU-a", kind="gpu", power_watts=300.0),),
+    ),
     m.ReportBatch(
         replica="rank-0",
         incarnation="a",
@@ -120,6 +127,14 @@ FROM_WEAVER = (
     p.Metrics(
         run="train", job="job-1", replica="rank-0", steps=[3], at=[1.5], columns={"loss": ["NaN"]}
     ),
+    p.History(
+        id="8",
+        run="train",
+        job="job-1",
+        replica="rank-0",
+        series={"loss": p.Series(steps=[3], at=[1.5], min=["NaN"], max=["NaN"], mean=["NaN"])},
+        last=True,
+    ),
     UPDATE,
     p.Log(id="3", run="train", job="job-1", entries=[UPDATE]),
     p.Removed(id="4", run="train", jobs=["job-1"]),
@@ -135,5 +150,6 @@ FROM_CLIENT = (
     p.Freeze(id="7", run="train"),
     p.Unfreeze(id="8", run="train"),
     p.ReadLog(id="9", run="train"),
+    p.ReadHistory(id="9b", run="train", names=["loss"], points=10, since=3),
     p.Remove(id="10", run="gone"),
 )

@@ -39,7 +39,7 @@ from weavelet.sidecar.life import is_frozen
 from weavelet.sidecar.outbox import Outbox
 from weavelet.sidecar.progress import STALL_FLOOR, Progress, state
 from weavelet.sidecar.server import find_server
-from weavelet.sidecar.vitals import Vitals
+from weavelet.sidecar.vitals import Reading, Vitals
 from weavelet.wire import subjects
 from weavelet.wire.bus import Bus
 from weavelet.wire.envelope import decode, encode
@@ -50,7 +50,7 @@ FAREWELL_SECONDS = 0.9
 LAST_SECONDS = 3.0
 """When a sidecar that has not managed to end is ended."""
 
-_BEATS_PER_VITALS = 2
+_VITALS_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
 _log = logging.getLogger("weavelet.sidecar")
 
@@ -83,10 +83,9 @@ class Companion:
         self._speak = asyncio.Event()
         self._yielded = asyncio.Event()
         self._progress = Progress(time.monotonic(), _stall_floor())
-        self._vitals = Vitals(trainer, identity.local_rank)
-        self._read_vitals: dict[str, float] = {}
+        self._vitals = Reading({}, ())
         self._heartbeat_subject = subjects.heartbeat(identity.run, identity.job, identity.replica)
-        self._controls = hello.controls
+        self._controls, self._notices = hello.controls, hello.notices
         self._outbox.config_hash = hello.state
         self._section: Section | None = None
         self._section_began = 0.0
@@ -118,6 +117,7 @@ class Companion:
                 self._outbox.send(),
                 self._outbox.ship(),
                 self._beat(),
+                self._watch_vitals(),
                 self._look(),
             )
         )
@@ -152,8 +152,8 @@ class Companion:
                 self._decided = max(self._decided, outcome.sequence)
                 self._outbox.config_hash = outcome.state
                 self._keep_outcome(outcome)
-            case Controls(controls=controls, state=config_hash):
-                self._controls = controls
+            case Controls(controls=controls, state=config_hash, notices=notices):
+                self._controls, self._notices = controls, notices
                 self._outbox.config_hash = config_hash
                 if self._joined:
                     self._register()
@@ -185,7 +185,8 @@ class Companion:
         bare = tuple(msgspec.structs.replace(spec, value=None) for spec in self._controls)
         for controls in (self._controls, bare, ()):
             try:
-                self._outbox.keep(Registration(identity=identity, controls=controls), number)
+                said = Registration(identity=identity, controls=controls, notices=self._notices)
+                self._outbox.keep(said, number)
             except MalformedError as error:
                 _log.warning("cannot register all that the controls say of themselves: %s", error)
             else:
@@ -240,15 +241,21 @@ class Companion:
             self._yielded.set()
 
     async def _beat(self) -> None:
-        beats = 0
         while True:
-            if beats % _BEATS_PER_VITALS == 0:
-                self._read_vitals = self._vitals.read()
-            beats += 1
             await self._publish_heartbeat()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._speak.wait(), HEARTBEAT_SECONDS)
             self._speak.clear()
+
+    async def _watch_vitals(self) -> None:
+        # In a thread: the driver of a failed device may not answer, and heartbeats must go on.
+        vitals = await asyncio.to_thread(Vitals, self._trainer, self._identity.local_rank)
+        while True:
+            first = not self._vitals.devices
+            self._vitals = await asyncio.to_thread(vitals.read)
+            if first:
+                self._speak.set()
+            await asyncio.sleep(_VITALS_SECONDS)
 
     async def _publish_heartbeat(self) -> None:
         words = self._words
@@ -279,10 +286,10 @@ class Companion:
             dropped=max(words[Page.DROPPED], self._outbox.missing),
             section=None if section is None else section.name,
             received=self._decided,
-            device=self._vitals.device,
-            vitals=self._read_vitals,
+            vitals=self._vitals.numbers,
             claiming=not self._claim.held,
             config_hash=self._outbox.config_hash,
+            devices=self._vitals.devices,
         )
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 

@@ -1,47 +1,49 @@
-"""What the trainer's host, process and devices are at: psutil and NVML."""
+"""What the trainer's host, process and devices are at: psutil, and NVML where there is a GPU."""
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import NamedTuple
 
 import psutil
 
+from weavelet.messages import Device
 from weavelet.settings import slugify
+from weavelet.sidecar.gpus import Gpus
 
 
-class Vitals:
-    """Read every few seconds; each reading is a few system calls.
+class Reading(NamedTuple):
+    """Numbers of host and process, and the devices that the process uses.
 
     Units are in the names: bytes, percent (of one core for the process), celsius, watts.
     """
 
+    numbers: dict[str, float]
+    devices: tuple[Device, ...]
+
+
+class Vitals:
+    """Reads what can be read; the rest is left out."""
+
     def __init__(self, pid: int, local_rank: int | None) -> None:
         self._process = _process(pid)
-        self._devices = _devices(local_rank, os.environ)
-        self.device = self._name()
+        self._gpus = Gpus(pid, local_rank)
 
-    def read(self) -> dict[str, float]:
-        """The present numbers; what cannot be read is left out."""
-        numbers = {
-            "host_cpu_percent": psutil.cpu_percent(),
-            "host_memory_percent": psutil.virtual_memory().percent,
-        }
+    def read(self) -> Reading:
+        """The present state. Some system calls, and on a host with GPUs what NVML takes."""
+        busy = psutil.cpu_percent()  # since the last call, so there must be only one
+        memory = psutil.virtual_memory()
+        numbers = {"host_cpu_percent": busy, "host_memory_percent": memory.percent}
         if self._process is not None:
             numbers.update(_usage(self._process))
-        for at, device in enumerate(self._devices):
-            prefix = "gpu" if len(self._devices) == 1 else f"gpu{at}"
-            numbers.update({f"{prefix}_{name}": value for name, value in _gpu(device).items()})
-        return numbers
-
-    def _name(self) -> str:
-        if not self._devices:
-            return f"cpu-{slugify(socket.gethostname())}"
-        import pynvml  # noqa: PLC0415  loaded by _devices
-
-        return ",".join(str(pynvml.nvmlDeviceGetUUID(device)) for device in self._devices)
+        host = Device(
+            id=f"cpu-{slugify(socket.gethostname())}",
+            kind="cpu",
+            utilization_percent=busy,
+            memory_used_bytes=float(memory.used),
+            memory_total_bytes=float(memory.total),
+        )
+        return Reading(numbers, self._gpus.read() or (host,))
 
 
 def _process(pid: int) -> psutil.Process | None:
@@ -61,51 +63,3 @@ def _usage(process: psutil.Process) -> dict[str, float]:
             }
     except psutil.Error:
         return {}
-
-
-def _devices(local_rank: int | None, environ: Mapping[str, str]) -> list[Any]:
-    """NVML handles of the devices that this trainer can be expected to use, [] without NVIDIA.
-
-    Under a launcher the one of its local rank, else the first of those visible to it.
-    """
-    import pynvml  # noqa: PLC0415  a few MB, of no use without a driver
-
-    try:
-        pynvml.nvmlInit()
-        visible = environ.get("CUDA_VISIBLE_DEVICES")
-        if visible is None:
-            names = [str(at) for at in range(pynvml.nvmlDeviceGetCount())]
-        else:
-            names = [name.strip() for name in visible.split(",") if name.strip()]
-        at = local_rank or 0
-        return [_handle(pynvml, names[at])] if at < len(names) else []
-    except pynvml.NVMLError:
-        return []
-
-
-def _handle(pynvml: Any, name: str) -> Any:
-    if name.isdigit():
-        return pynvml.nvmlDeviceGetHandleByIndex(int(name))
-    return pynvml.nvmlDeviceGetHandleByUUID(name)
-
-
-def _gpu(device: Any) -> dict[str, float]:
-    import pynvml  # noqa: PLC0415  loaded by _devices
-
-    readings: dict[str, Callable[[], Any]] = {
-        "utilization_percent": lambda: pynvml.nvmlDeviceGetUtilizationRates(device).gpu,
-        "memory_used_bytes": lambda: pynvml.nvmlDeviceGetMemoryInfo(device).used,
-        "memory_total_bytes": lambda: pynvml.nvmlDeviceGetMemoryInfo(device).total,
-        "temperature_celsius": lambda: pynvml.nvmlDeviceGetTemperature(
-            device, pynvml.NVML_TEMPERATURE_GPU
-        ),
-        "power_watts": lambda: pynvml.nvmlDeviceGetPowerUsage(device) / 1000,
-    }
-    numbers: dict[str, float] = {}
-    for name, read in readings.items():
-        try:
-            numbers[name] = float(read())
-        except pynvml.NVMLError:
-            # Not every device can tell everything; MIG slices tell least.
-            continue
-    return numbers

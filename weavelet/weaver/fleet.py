@@ -13,10 +13,14 @@ from msgspec.structs import replace
 
 from weavelet.exceptions import CommandError
 from weavelet.messages import Heartbeat, Lifecycle, Outcome, Registration, ReportBatch
+from weavelet.weaver.devices import device_views
 from weavelet.weaver.history import MOST_NAMES
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
-from weavelet.weaver.protocol import JobView, ReplicaView, Snapshot, StatusUpdate
+from weavelet.weaver.protocol import DeviceView, JobView, ReplicaView, Snapshot, StatusUpdate
 from weavelet.weaver.views import control_view
+
+DEVICE_SECONDS = 1.0
+"""Time between two looks at the devices, whose numbers change all the time."""
 
 
 class Fleet:
@@ -28,6 +32,9 @@ class Fleet:
         self._reset = 1
         self.runs: dict[str, dict[str, Job]] = {}
         self._removed: list[tuple[int, str, str]] = []
+        self._devices: list[DeviceView] = []
+        self._devices_version = 0
+        self._devices_at = -math.inf
 
     # What was said.
 
@@ -111,6 +118,7 @@ class Fleet:
         self._reset = self.version
         self.runs.clear()
         self._removed.clear()
+        self._devices_at = -math.inf
 
     # What is so.
 
@@ -182,6 +190,12 @@ class Fleet:
         """All jobs of `runs` (empty: of all) with their replicas, as of the last `tick`."""
         return [job.view(self._rows(job, now)) for job in self._jobs() if _in(job, runs)]
 
+    def devices(self, runs: Sequence[str] = ()) -> list[DeviceView]:
+        """All devices that live replicas of `runs` (empty: of all) use, as of the last `tick`."""
+        if not runs:
+            return self._devices
+        return [one for one in self._devices if any(run in runs for run, _, _ in one.replicas)]
+
     def changes(
         self, since: int, now: float, runs: Sequence[str] = ()
     ) -> Snapshot | StatusUpdate | None:
@@ -190,16 +204,17 @@ class Fleet:
         All rows of a changed replica come together; `removed` comes before `jobs`.
         """
         if since < self._reset:
-            return Snapshot(jobs=self.snapshot(now, runs))
+            return Snapshot(jobs=self.snapshot(now, runs), devices=self.devices(runs))
         jobs = [job for job in self._jobs() if _in(job, runs)]
         replicas: list[ReplicaView] = []
         for job in jobs:
             replicas += self._rows(job, now, since)
         changed = [job.view([]) for job in jobs if job.version > since]
         removed = [(run, job) for version, run, job in self._removed if version > since]
-        if not (replicas or changed or removed):
+        devices = self.devices(runs) if self._devices_version > since else None
+        if not (replicas or changed or removed or devices is not None):
             return None
-        return StatusUpdate(jobs=changed, replicas=replicas, removed=removed)
+        return StatusUpdate(jobs=changed, replicas=replicas, removed=removed, devices=devices)
 
     def tick(self, now: float) -> None:
         """Find what changed by the passing of time: who fell silent, which job is the newest."""
@@ -213,6 +228,22 @@ class Fleet:
                     job.version = self.version
                 for replica in job.replicas.values():
                     self._tick_replica(replica, now)
+        if now - self._devices_at >= DEVICE_SECONDS:
+            self._devices_at = now
+            self._tick_devices(now)
+
+    def _tick_devices(self, now: float) -> None:
+        lives = (
+            replica.current
+            for job in self._jobs()
+            for replica in job.replicas.values()
+            if replica.lives(now, self.since)
+        )
+        devices = device_views(lives)
+        if devices != self._devices:
+            self._devices = devices
+            self.version += 1
+            self._devices_version = self.version
 
     def _tick_replica(self, replica: Replica, now: float) -> None:
         rows = replica.rows(now)

@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from weavelet.messages import ControlSpec, Heartbeat, Identity, ReplicaState, Scalar
+from weavelet.messages import ControlSpec, Device, Heartbeat, Identity, ReplicaState, Scalar
 from weavelet.weaver.jsonable import to_json
 from weavelet.weaver.protocol import ControlView, JobView, ReplicaView
 
 UNKNOWN_AFTER = 5.0
 FORGOTTEN_AFTER = 60.0
+MOST_DEVICES = 64
+"""Devices of one replica: more than any host has."""
+_LONGEST_ID = 128
 _ENDED = frozenset({"exited", "crashed"})
 _CONFLICT: ReplicaState = "conflict"
 
@@ -36,6 +39,12 @@ class Incarnation:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     controls: tuple[ControlSpec, ...] = ()
     views: list[ControlView] = field(default_factory=list)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Those that it uses, as it said last."""
+        said = self.beat.devices[:MOST_DEVICES] if self.beat else ()
+        return tuple(device for device in said if 0 < len(device.id) <= _LONGEST_ID)
 
     @property
     def ended(self) -> bool:
@@ -134,13 +143,14 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         world_size=who.world_size,
         host=who.host,
         pid=who.pid,
-        device=beat.device if beat else "",
+        device=", ".join(device.id for device in life.devices),
         section=beat.section if beat else None,
         sampled=beat.sampled if beat else 0,
         dropped=beat.dropped if beat else 0,
         heard=round(max(0.0, now - life.heard), 3),
         metrics=to_json(life.metrics),
         vitals=_finite(beat.vitals) if beat else {},
+        devices=[device.id for device in life.devices],
         controls=life.views,
         config_hash=beat.config_hash if beat else "",
     )

@@ -104,6 +104,7 @@ class News:
             server=self._server,
             role=client.role,
             jobs=fleet.snapshot(time.monotonic(), runs),
+            devices=fleet.devices(runs),
             rules=self.rules,
         )
 

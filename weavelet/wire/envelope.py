@@ -171,8 +171,13 @@ def _enum_field(field: Any) -> _Field:
 
 
 def _is_known(item: Any) -> bool:
-    # A control of a kind that this version does not know must not cost the whole registration.
-    return not isinstance(item, pb.ControlSpec) or item.kind in pb.ControlKind.values()[1:]
+    # A control or a device of a kind that this version does not know must not cost the whole.
+    match item:
+        case pb.ControlSpec():
+            return item.kind in pb.ControlKind.values()[1:]
+        case pb.Device():
+            return item.kind in pb.DeviceKind.values()[1:]
+    return True
 
 
 def _put_body(target: Any, value: Any) -> None:
@@ -239,6 +244,7 @@ _FIELDS: dict[type[msgspec.Struct], list[_Field]] = {
         *get_args(messages.Body),
         messages.Change,
         messages.ControlSpec,
+        messages.Device,
         messages.Identity,
     )
 }

@@ -37,6 +37,12 @@ class ReplicaState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPLICA_STATE_CRASHED: _ClassVar[ReplicaState]
     REPLICA_STATE_CONFLICT: _ClassVar[ReplicaState]
     REPLICA_STATE_UNKNOWN: _ClassVar[ReplicaState]
+
+class DeviceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEVICE_KIND_UNSPECIFIED: _ClassVar[DeviceKind]
+    DEVICE_KIND_CPU: _ClassVar[DeviceKind]
+    DEVICE_KIND_GPU: _ClassVar[DeviceKind]
 OUTCOME_KIND_UNSPECIFIED: OutcomeKind
 OUTCOME_KIND_APPLIED: OutcomeKind
 OUTCOME_KIND_REJECTED: OutcomeKind
@@ -58,6 +64,9 @@ REPLICA_STATE_EXITED: ReplicaState
 REPLICA_STATE_CRASHED: ReplicaState
 REPLICA_STATE_CONFLICT: ReplicaState
 REPLICA_STATE_UNKNOWN: ReplicaState
+DEVICE_KIND_UNSPECIFIED: DeviceKind
+DEVICE_KIND_CPU: DeviceKind
+DEVICE_KIND_GPU: DeviceKind
 
 class Value(_message.Message):
     __slots__ = ("null", "boolean", "integer", "number", "text", "list", "map")
@@ -331,12 +340,14 @@ class Identity(_message.Message):
     def __init__(self, run: _Optional[str] = ..., job: _Optional[str] = ..., replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., pid: _Optional[int] = ..., host: _Optional[str] = ..., rank: _Optional[int] = ..., local_rank: _Optional[int] = ..., world_size: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("identity", "controls")
+    __slots__ = ("identity", "controls", "notices")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     identity: Identity
     controls: _containers.RepeatedCompositeFieldContainer[ControlSpec]
-    def __init__(self, identity: _Optional[_Union[Identity, _Mapping]] = ..., controls: _Optional[_Iterable[_Union[ControlSpec, _Mapping]]] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, identity: _Optional[_Union[Identity, _Mapping]] = ..., controls: _Optional[_Iterable[_Union[ControlSpec, _Mapping]]] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Lifecycle(_message.Message):
     __slots__ = ("replica", "incarnation", "state", "step", "reason")
@@ -352,8 +363,26 @@ class Lifecycle(_message.Message):
     reason: str
     def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Device(_message.Message):
+    __slots__ = ("id", "kind", "utilization_percent", "temperature_celsius", "memory_used_bytes", "memory_total_bytes", "power_watts")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    UTILIZATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    POWER_WATTS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: DeviceKind
+    utilization_percent: float
+    temperature_celsius: float
+    memory_used_bytes: float
+    memory_total_bytes: float
+    power_watts: float
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[DeviceKind, str]] = ..., utilization_percent: _Optional[float] = ..., temperature_celsius: _Optional[float] = ..., memory_used_bytes: _Optional[float] = ..., memory_total_bytes: _Optional[float] = ..., power_watts: _Optional[float] = ...) -> None: ...
+
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "device", "vitals", "claiming", "config_hash")
+    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "vitals", "claiming", "config_hash", "devices")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -370,10 +399,10 @@ class Heartbeat(_message.Message):
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     SECTION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
-    DEVICE_FIELD_NUMBER: _ClassVar[int]
     VITALS_FIELD_NUMBER: _ClassVar[int]
     CLAIMING_FIELD_NUMBER: _ClassVar[int]
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     state: ReplicaState
@@ -383,11 +412,11 @@ class Heartbeat(_message.Message):
     dropped: int
     section: str
     received: int
-    device: str
     vitals: _containers.ScalarMap[str, float]
     claiming: bool
     config_hash: str
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., device: _Optional[str] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ...) -> None: ...
+    devices: _containers.RepeatedCompositeFieldContainer[Device]
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")
