@@ -144,6 +144,21 @@ def test_05_replays_ten_changes_bit_for_bit(tmp_path):
     assert untouched.stdout.splitlines()[-1] != steered[-1]
 
 
+def test_12_a_rule_pauses_what_has_gone_wrong(tmp_path):
+    """A real training whose loss runs away is held, and the log says which rule did it."""
+    shell = Shell(tmp_path / "home")
+    path = EXAMPLES / "12_rules.py"
+    with (
+        up(shell, "--rules", str(path)),
+        training(path, "train", WEAVELET_HOME=str(shell.home)),
+    ):
+        shell.until_listed("12_rules", lambda replica: replica["state"] == "paused")
+        code, said = shell.json("log", "12_rules")
+    assert code == 0
+    (pause,) = [one for one in said["entries"] if one["entry"]["kind"] == "pause"]
+    assert pause["entry"]["author"] == "rule:pause_on_bad_loss"
+
+
 @contextmanager
 def printing(name, *arguments, shell):
     """The process of an example that looks for its server in the shell's home."""

@@ -14,7 +14,14 @@ ROOT = Path(__file__).parents[2]
 
 CONTRACTS = {"weavelet.messages", "weavelet.exceptions"}
 ADAPTERS = {"weavelet.integrations.torch", "weavelet.integrations.distributed"}
-PUBLIC = {"weavelet", "weavelet.client", "weavelet.integrations", "weavelet.testing"}
+PUBLIC = {
+    "weavelet",
+    "weavelet.client",
+    "weavelet.integrations",
+    "weavelet.testing",
+    "weavelet.weaver.remedies",  # what a rules file is written with
+    "weavelet.weaver.rules",
+}
 FUNCTIONS = {"weavelet.session"}  # of these names the package gives the function, not the module
 FRAMEWORKS = {"accelerate", "lightning", "numpy", "sklearn", "torch", "transformers"}
 

@@ -48,7 +48,7 @@ def load(path: Path) -> list[Rule]:
     except OSError as error:
         raise _refused(str(path), error.strerror or str(error)) from error
     except SyntaxError as error:
-        where = f"{error.filename}, line {error.lineno}"
+        where = f"{error.filename or path}, line {error.lineno or 1}"
         raise _refused(where, error.msg) from error
     except (Exception, SystemExit) as error:
         # The boundary to the user's code: whatever it raises is told with its place.

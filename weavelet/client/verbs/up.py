@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,8 @@ from weavelet.settings import Endpoint
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
+_NATS_URL = "WEAVELET_UP_NATS_URL"
+_REPEATED = {"allow_hosts": "allow-host", "rules": "rules"}
 
 
 def up(
@@ -45,15 +47,26 @@ def up(
     key: Annotated[Path | None, Parameter(help="Its key, PEM.")] = None,
     insecure: Annotated[bool, Parameter(help="Listen on other addresses without TLS.")] = False,
     nats_url: Annotated[str | None, Parameter(help="Use this NATS server, start none.")] = None,
+    nats_url_from: Annotated[
+        str | None,
+        Parameter(help="The same, in this environment variable: for a URL with a password."),
+    ] = None,
     creds: Annotated[Path | None, Parameter(help="Credentials file for it.")] = None,
     replicas: Annotated[int, Parameter(help="Servers of its cluster that keep a copy [1].")] = 1,
+    rules: Annotated[
+        tuple[Path, ...],
+        Parameter(help="Python file with rules that steer; may be given several times."),
+    ] = (),
     json: Json = False,
 ) -> None:
     """Start the server on this machine; until Ctrl-C, or in the background."""
     # Lazily: the weaver's parts take time that the other verbs do not have.
     from weavelet.weaver.home import AlreadyUpError, running  # noqa: PLC0415
+    from weavelet.weaver.rulebook import load_all  # noqa: PLC0415
     from weavelet.weaver.service import Options, serve  # noqa: PLC0415
 
+    # Before anything is started, in the foreground too where it goes on in the background.
+    load_all(rules := tuple(path.expanduser().absolute() for path in rules))
     folder = (home or settings.home()).expanduser().absolute()
     if (endpoint := running(folder)) is not None:
         return _tell(endpoint, "Already up", json=json)
@@ -62,16 +75,17 @@ def up(
         port=port,
         host=host,
         store=_absolute(store),
-        nats_url=nats_url,
+        nats_url=_nats_url(nats_url, nats_url_from),
         creds=str(_absolute(creds) or "") or None,
         replicas=replicas,
         allow_hosts=allow_host,
         certificate=_absolute(certificate),
         key=_absolute(key),
         insecure=insecure,
+        rules=rules,
     )
     if detach:
-        endpoint = _start_detached(folder, _arguments(msgspec.structs.asdict(options)))
+        endpoint = _start_detached(folder, msgspec.structs.asdict(options))
         return _tell(endpoint, "Up, in the background", json=json)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("weavelet").setLevel(logging.INFO)
@@ -82,26 +96,38 @@ def up(
     return None
 
 
+def _nats_url(given: str | None, variable: str | None) -> str | None:
+    if variable is None:
+        return given
+    if given is None and (url := os.environ.get(variable)):
+        return url
+    why = "--nats-url is given too" if given is not None else f"{variable} is not set"
+    msg = f"--nats-url-from {variable}: {why}"
+    raise CommandError("usage", msg, exit_code=2)
+
+
 def _absolute(path: Path | None) -> Path | None:
     return path.expanduser().absolute() if path else None
 
 
 def _tell(endpoint: Endpoint, what: str, *, json: bool) -> None:
     page = link(endpoint.http_url, endpoint.token)
+    viewer = link(endpoint.http_url, endpoint.viewer_token)
     if json:
-        told = {"url": endpoint.http_url, "link": page, "pid": endpoint.pid, "host": endpoint.host}
-        output.print_json(told)
+        told = {"url": endpoint.http_url, "link": page, "viewer_link": viewer}
+        output.print_json({**told, "pid": endpoint.pid, "host": endpoint.host})
     else:
-        print(f"{what}: {page}", flush=True)
+        print(f"{what}: {page}\nTo look only: {viewer}", flush=True)
 
 
-def _start_detached(folder: Path, arguments: Sequence[str]) -> Endpoint:
+def _start_detached(folder: Path, options: Mapping[str, Any]) -> Endpoint:
     """The same `up` once more, in the background and in a session of its own.
 
     Raises:
         CommandError: it ends, or is not up in time; the text holds the end of its log.
     """
     log = folder / "up.log"
+    arguments, environment = _arguments(options)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Others may have been in this folder before us: no link of theirs is followed.
@@ -111,6 +137,7 @@ def _start_detached(folder: Path, arguments: Sequence[str]) -> Endpoint:
             process = subprocess.Popen(
                 [sys.executable, "-m", "weavelet.client.cli", "up", *arguments],
                 cwd="/",
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -139,16 +166,20 @@ def _wait_until_up(process: subprocess.Popen[bytes], folder: Path, log: Path) ->
     raise CommandError("failed", "\n".join([f"{why}. Its log, {log}, says:", *lines]))
 
 
-def _arguments(options: Mapping[str, Any]) -> list[str]:
-    arguments = []
+def _arguments(options: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The options as a command line, and as variables what others must not read there."""
+    arguments, environment = [], {}
     for name, value in options.items():
-        if name == "allow_hosts":
-            arguments += [f"--allow-host={host}" for host in value]
-        elif name == "insecure":
-            arguments += ["--insecure"] if value else []
+        if isinstance(value, tuple):
+            arguments += [f"--{_REPEATED[name]}={one}" for one in value]
+        elif isinstance(value, bool):
+            arguments += [f"--{name}"] if value else []
+        elif name == "nats_url" and value is not None:
+            environment[_NATS_URL] = value
+            arguments.append(f"--nats-url-from={_NATS_URL}")
         elif value is not None:
             arguments.append(f"--{name.replace('_', '-')}={value}")
-    return arguments
+    return arguments, environment
 
 
 def _healthy(endpoint: Endpoint) -> bool:

@@ -1,0 +1,189 @@
+"""Rules in a running weaver: whose commands they are, that they come once, and how a rule ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from harness.nats import asynchronous, running_bus, running_nats
+from harness.shell import Shell
+from harness.weaver import living, serving, talking
+from weavelet.weaver import umpire
+from weavelet.wire.bus import Server
+
+HALVE = """
+from weavelet.weaver.rules import Set, rule
+
+@rule(every=0.05, follow=("loss",))
+def halve(fleet):
+    '''Halves the rate.'''
+    for job in fleet.jobs:
+        for replica in job.replicas:
+            for step, loss in replica.recent("loss"):
+                if loss > 5:
+                    yield Set(job, {"lr": 0.05}, key=str(step))
+"""
+RAISING = """
+from weavelet.weaver.rules import rule
+
+@rule(every=0.05)
+def raising(fleet):
+    return fleet.nothing
+"""
+SLOW = """
+import time
+from weavelet.weaver.rules import rule
+
+@rule(every=0.05)
+def slow(fleet):
+    time.sleep(600)
+"""
+WRONG = """
+from weavelet.weaver.rules import Set, rule
+
+@rule(every=0.05)
+def wrong(fleet):
+    return [Set(job, {"lr": 7.0}) for job in fleet.jobs]
+"""
+
+
+def write(tmp_path, *texts):
+    paths = [tmp_path / f"rules_{number}.py" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return tuple(paths)
+
+
+async def sets(talk, count=0):
+    """The Sets in the job's log, once there are so many."""
+    while True:
+        log = await talk.ask("read_log", run="train")
+        found = [one["entry"] for one in log["entries"] if one["entry"]["kind"] == "set"]
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(0.02)
+
+
+@asynchronous
+async def test_a_rules_command_is_applied_in_its_name(tmp_path):
+    """It goes through the same log as anybody's, and the rule's view counts it."""
+    async with (
+        serving(tmp_path / "home", rules=write(tmp_path, HALVE)) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus) as (replica,),
+        talking(service.endpoint) as talk,
+    ):
+        snapshot = await talk.ask("subscribe")
+        assert snapshot["rules"] == [{"name": "halve", "every": 0.05, "doc": "Halves the rate."}]
+        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+        replica.step = 12
+        await replica.report(loss=9.0)
+        done = await talk.until(lambda said: said["type"] == "entry" and said["settled"])
+        assert (done["entry"]["author"], done["state"]) == ("rule:halve", "applied")
+        assert done["entry"]["body"]["values"] == {"lr": 0.05}
+        told = await talk.until(lambda said: said["type"] == "status_update" and said.get("rules"))
+        assert told["rules"][0]["fired"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (RAISING, "it raised AttributeError: 'Fleet' object has no attribute 'nothing'"),
+        (SLOW, "it took longer than 0.5 s"),
+    ],
+)
+def test_a_bad_rule_is_switched_off(tmp_path, monkeypatch, text, why):
+    """Clients are told why; the other rules, and the weaver, go on."""
+    monkeypatch.setattr(umpire, "SLOW_SECONDS", 0.5)
+
+    @asynchronous
+    async def run():
+        async with (
+            serving(tmp_path / "home", rules=write(tmp_path, text, HALVE)) as service,
+            running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+            living(bus) as (replica,),
+            talking(service.endpoint) as talk,
+        ):
+            snapshot = await talk.ask("subscribe")
+            rules = snapshot["rules"]
+            if "off" not in rules[0]:
+                told = await talk.until(lambda said: said.get("rules"))
+                rules = told["rules"]
+            assert rules[0]["off"].startswith(why)
+            assert "off" not in rules[1]
+            await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+            await replica.report(loss=9.0)
+            done = await talk.until(lambda said: said["type"] == "entry" and said["settled"])
+            assert done["entry"]["author"] == "rule:halve"
+
+    run()
+    for thread in threading.enumerate():
+        assert thread.name != "rule" or thread.daemon
+
+
+@asynchronous
+async def test_a_rule_is_checked_like_anybody(tmp_path):
+    """A value that the schema refuses never reaches the log, and the rule stays on."""
+    async with (
+        serving(tmp_path / "home", rules=write(tmp_path, WRONG, HALVE)) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus) as (replica,),
+        talking(service.endpoint) as talk,
+    ):
+        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+        await replica.report(loss=9.0)
+        await talk.until(lambda said: said["type"] == "entry" and said["settled"])
+        assert [one["author"] for one in await sets(talk)] == ["rule:halve"]
+        assert all("off" not in one for one in (await talk.ask("subscribe"))["rules"])
+
+
+def test_two_weavers_fire_once(tmp_path):
+    """With the same rules on one server, and again after a restart of one of them."""
+    rules = write(tmp_path, HALVE)
+
+    @asynchronous
+    async def run(url):
+        async with (
+            serving(tmp_path / "one", nats_url=url, rules=rules) as one,
+            running_bus(lambda: Server(url)) as bus,
+            living(bus) as (replica,),
+            talking(one.endpoint) as talk,
+        ):
+            async with serving(tmp_path / "two", nats_url=url, rules=rules) as two:
+                async with talking(two.endpoint) as other:
+                    for one_of_both in (talk, other):
+                        await one_of_both.rows(lambda rows: rows)
+                    for step in (1, 2, 3):
+                        replica.step = step
+                        await replica.report(loss=9.0)
+                    for one_of_both in (talk, other):
+                        await sets(one_of_both, 3)
+            async with (
+                serving(tmp_path / "two", nats_url=url, rules=rules) as two,
+                talking(two.endpoint) as other,
+            ):
+                await other.rows(lambda rows: rows)
+                replica.step = 4
+                await replica.report(loss=9.0)
+                await sets(other, 4)
+                seen = await sets(talk)
+                assert len({each["id"] for each in seen}) == len(seen) == 4
+            fired = [entry for entry in replica.seen if entry.author == "rule:halve"]
+            assert len(fired) == len({entry.id for entry in fired}) == 4
+
+    with running_nats(tmp_path / "nats") as nats:
+        run(nats.url)
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_file_that_does_not_parse_starts_nothing(tmp_path, detach):
+    """`up` says file, line and reason, exits 2, and leaves not even a home behind."""
+    path = tmp_path / "rules.py"
+    path.write_text("x = 1\ndef broken(:\n")
+    shell = Shell(tmp_path / "home")
+    done = shell("up", "--port", "0", "--rules", str(path), *detach)
+    assert done.returncode == 2
+    assert f"{path}, line 2: " in done.stderr
+    assert not (tmp_path / "home").exists()
