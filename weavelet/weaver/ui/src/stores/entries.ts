@@ -1,0 +1,92 @@
+import { defineStore } from 'pinia'
+import { computed, shallowRef } from 'vue'
+
+import type { EntryUpdate, Error as Refusal, Log } from '../protocol'
+import { keyOf } from './fleet'
+
+/** A command of this page: `what` in words, and what the weaver made of it. */
+export interface Sent {
+  readonly id: string
+  readonly run: string
+  readonly job: string
+  readonly what: string
+  readonly entry: string | null
+  readonly trouble: string | null
+}
+
+export interface Entries {
+  readonly updates: ReadonlyMap<string, EntryUpdate>
+  readonly sent: readonly Sent[]
+}
+
+export const EMPTY: Entries = { updates: new Map(), sent: [] }
+const MOST_SENT = 50
+const MOST_ENTRIES = 5000
+
+/** An entry's fate; the same entry told again replaces what was told before. */
+export function foldEntry(entries: Entries, update: EntryUpdate): Entries {
+  const updates = new Map(entries.updates)
+  updates.set(update.entry.id, update)
+  while (updates.size > MOST_ENTRIES) updates.delete(updates.keys().next().value as string)
+  const sent = entries.sent.map((one) =>
+    one.id === update.id && update.id !== '' ? { ...one, entry: update.entry.id } : one,
+  )
+  return { updates, sent }
+}
+
+/** The log of a job is the whole truth about its entries. */
+export function foldLog(entries: Entries, log: Log): Entries {
+  const others = [...entries.updates].filter(
+    ([, { entry }]) => entry.run !== log.run || entry.job !== log.job,
+  )
+  const told = log.entries.map((update): [string, EntryUpdate] => [update.entry.id, update])
+  return { ...entries, updates: new Map([...others, ...told].slice(-MOST_ENTRIES)) }
+}
+
+export function foldSent(entries: Entries, sent: Sent): Entries {
+  return { ...entries, sent: [...entries.sent, sent].slice(-MOST_SENT) }
+}
+
+export function foldRefusal(entries: Entries, refusal: Refusal): Entries {
+  const known = refusal.known.length > 0 ? ` Known: ${refusal.known.slice(0, 8).join(', ')}.` : ''
+  return trouble(entries, (one) => one.id === refusal.id, `${refusal.text}.${known}`)
+}
+
+/** The connection went away: what was not answered yet may have been carried out or not. */
+export function foldLost(entries: Entries): Entries {
+  const text = 'The connection was lost before an answer came. The log says whether it was stored.'
+  return trouble(entries, (one) => one.entry === null && one.trouble === null, text)
+}
+
+function trouble(entries: Entries, which: (one: Sent) => boolean, text: string): Entries {
+  const sent = entries.sent.map((one) => (which(one) ? { ...one, trouble: text } : one))
+  return { ...entries, sent }
+}
+
+/** The entries of one job in the order of its log. */
+export function ofJob(entries: Entries, run: string, job: string): EntryUpdate[] {
+  const key = keyOf(run, job)
+  return [...entries.updates.values()]
+    .filter(({ entry }) => keyOf(entry.run, entry.job) === key)
+    .sort((a, b) => a.entry.sequence - b.entry.sequence)
+}
+
+export const useEntries = defineStore('entries', () => {
+  const entries = shallowRef<Entries>(EMPTY)
+  const sent = computed(() => entries.value.sent)
+
+  function dismiss(id: string): void {
+    entries.value = { ...entries.value, sent: entries.value.sent.filter((one) => one.id !== id) }
+  }
+
+  return {
+    entries,
+    sent,
+    entry: (update: EntryUpdate) => (entries.value = foldEntry(entries.value, update)),
+    log: (log: Log) => (entries.value = foldLog(entries.value, log)),
+    asked: (one: Sent) => (entries.value = foldSent(entries.value, one)),
+    refused: (refusal: Refusal) => (entries.value = foldRefusal(entries.value, refusal)),
+    lost: () => (entries.value = foldLost(entries.value)),
+    dismiss,
+  }
+})
