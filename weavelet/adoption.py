@@ -18,8 +18,8 @@ class Past(Record, frozen=True):
     """
 
     kind: OutcomeKind
-    step: int
-    order: int
+    step: int | None
+    order: int = 0
     reason: str | None = None
     changes: tuple[Change, ...] = ()
 

@@ -94,6 +94,7 @@ class Agreement:
         self._incarnation = incarnation
         self._seat = Seat(rank, ranks, name, Keys(incarnation), clock, patience)
         self._joined = False
+        self._leaving = False
         self._step = 0
         self._tick = -1
         self._wake = 0
@@ -182,6 +183,7 @@ class Agreement:
         """Stop polling on purpose, so that nobody waits for this rank."""
         if self.off is not None:
             return
+        self._leaving = True
         if self._open is not None:
             transaction, item = self._open
             verdict = yield from transaction.abandon(f"rank {self._seat.rank} left: {reason}")
@@ -197,6 +199,10 @@ class Agreement:
             self._open = None
             self._record(item, transaction.break_off(reason), transaction)
         self._end(reason)
+
+    def let_go(self) -> None:
+        """In a forked child: poll no more, and tell nobody."""
+        self.off, self._wake = "this process was forked from the one that polls", NEVER
 
     def _join(self) -> Steps[None]:
         seconds = min(JOIN_SECONDS, self._seat.patience / 2)
@@ -341,7 +347,12 @@ class Agreement:
 
     def _end(self, reason: str) -> None:
         self.off = reason
-        _log.info("the ranks do not agree on steps any more: %s", reason)
+        if not self._leaving:
+            _log.warning(
+                "the ranks do not agree on steps any more: %s; training goes on, and commands are "
+                "refused",
+                reason,
+            )
         self.paused = False
         self._wake = NEVER
         self._refuse_all()

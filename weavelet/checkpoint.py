@@ -8,21 +8,15 @@ from typing import Any
 
 import msgspec
 
+from weavelet.adoption import Past
 from weavelet.controls import Registry
 from weavelet.exceptions import ControlError
-from weavelet.messages import AppliedSet, Change, OutcomeKind, Value
+from weavelet.messages import AppliedSet, Change, Value
 from weavelet.values import short
 
 VERSION = 1
 
 _log = logging.getLogger("weavelet")
-
-
-class Decision(msgspec.Struct, frozen=True, array_like=True):
-    """What became of an entry, and at which step."""
-
-    kind: OutcomeKind
-    step: int | None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +27,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     step: int | None
     values: dict[str, Value]
-    decided: dict[str, Decision]
+    decided: dict[str, Past]
 
 
 class Memory:
@@ -44,8 +38,8 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self.held: dict[str, Decision] = {}
-        self.decided: dict[str, Decision] = {}
+        self.held: dict[str, Past] = {}
+        self.decided: dict[str, Past] = {}
         self.adopted: list[AppliedSet] = []
 
     def end_life(self) -> None:
@@ -58,7 +52,8 @@ class Memory:
         state = Checkpoint(
             version=VERSION, run=run, job=job, step=step, values=values, decided=decided
         )
-        return msgspec.to_builtins(state)
+        # Through bytes, as JSON has no tuples and shall be able to hold it.
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(state))
 
     def values(self, loaded: Checkpoint, *, log_wins: bool) -> dict[str, Value]:
         """The values to set for a checkpoint.

@@ -16,7 +16,7 @@ from weavelet.marks import Mark, action, handler, marked
 from weavelet.messages import Change, ControlSpec, Value
 from weavelet.schema import describe
 from weavelet.signatures import Function, origin
-from weavelet.transaction import Step, Verdict, carry_out, traceback_text
+from weavelet.transaction import Step, Verdict, carry_out, set_back, traceback_text
 from weavelet.values import UNKNOWN, encode, short
 
 __all__ = ["Change", "Registry", "Verdict", "action", "handler"]
@@ -38,6 +38,7 @@ class Registry:
     def __init__(self) -> None:
         self.version = 0
         self._declared: dict[str, Control | Action] = {}
+        self._done: list[Step] = []
 
     def handler(
         self,
@@ -190,11 +191,27 @@ class Registry:
             return Verdict("skipped", tuple(step.change(step.new) for step in steps), "dry run")
         verdict = carry_out(steps)
         if verdict.kind == "applied":
+            self._done = steps
             for step in steps:
                 step.control.last_by = by
         elif any(step.control.quarantined for step in steps):
             self.version += 1
         return verdict
+
+    def undo(self) -> str:
+        """Set back what the last `apply` has set; what came of it, in words."""
+        done, self._done = self._done, []
+        for step in done:
+            step.control.last_by = ""
+        return set_back(done)
+
+    def refusal(self, name: str, arguments: Mapping[str, Value]) -> str | None:
+        """Why an action cannot be run with these arguments, None if it can."""
+        try:
+            self._action(name).decode(arguments)
+        except ControlError as exc:
+            return str(exc)
+        return None
 
     def run(self, name: str, arguments: Mapping[str, Value]) -> Verdict:
         """Run an action; `result` is what it returned, as plain data."""

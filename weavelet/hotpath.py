@@ -20,6 +20,8 @@ Poll = Callable[..., tuple[Change, ...]]
 Report = Callable[..., None]
 Read = Callable[[int, float, dict[str, Any]], "dict[str, Scalar] | None"]
 """Makes plain values of metrics reported at a step and time; None if they come later."""
+Due = Callable[[int], bool]
+"""Whether a poll at a step has to look, although the bell is silent."""
 Look = Callable[[int], tuple[tuple[Change, ...], bool]]
 """Decides what is waiting at a step; returns the changes and whether the next poll must look."""
 
@@ -39,20 +41,36 @@ def report_nothing(step: int | None = None, /, **metrics: Any) -> None:
     """The report of a session that is disabled, not started, stopped, copied or forked."""
 
 
-def make_poll(page: Page, look: Look) -> Poll:
-    """Bind a poll: one word written, one read, and no call while the bell is silent."""
+def make_poll(page: Page, look: Look, due: Due | None = None) -> Poll:
+    """Bind a poll: one word written, one read, and no call while the bell is silent.
+
+    With `due` each poll also asks that.
+    """
     words = page.words
     page.ring()
 
     def poll(step: int | None = None) -> tuple[Change, ...]:
-        # BELL, LOOKS and STEP are 0, 1 and 2: by name they would cost a tenth more.
+        # BELL, LOOKS, STEP and COUNTED are 0, 1, 2 and 9: by name they would cost a tenth more.
         if step is None:
             step = words[2] + 1 if words[1] else 0
+            words[9] = 1
         try:
             words[2] = step
         except (TypeError, ValueError) as error:
             raise _step_error(step) from error
         if words[0]:
+            return answer()
+        return ()
+
+    def poll_when_due(step: int | None = None) -> tuple[Change, ...]:
+        if step is None:
+            step = words[2] + 1 if words[1] else 0
+            words[9] = 1
+        try:
+            words[2] = step
+        except (TypeError, ValueError) as error:
+            raise _step_error(step) from error
+        if due(step) or words[0]:  # type: ignore[misc]  # it is bound only where there is one
             return answer()
         return ()
 
@@ -69,7 +87,7 @@ def make_poll(page: Page, look: Look) -> Poll:
             page.ring()
         return changes
 
-    return poll
+    return poll if due is None else poll_when_due
 
 
 def make_report(page: Page, end: End, read: Read | None = None) -> Report:

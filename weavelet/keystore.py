@@ -60,8 +60,15 @@ Steps: TypeAlias = Generator[Request, Any, T]
 """A computation that yields its requests and is sent the answers."""
 
 
+class StoreLostError(Exception):
+    """The store cannot be reached any more."""
+
+
 class KeyStore(Protocol):
-    """What carries out requests, without ever waiting for a key."""
+    """What carries out requests, without ever waiting for a key.
+
+    All raise StoreLostError where the store cannot be reached.
+    """
 
     def put(self, key: str, value: bytes) -> None: ...
     def add(self, key: str, amount: int) -> int: ...
@@ -112,24 +119,32 @@ class TorchStore:
     """A torch.distributed store. Give it a `clone()`, which no other thread uses.
 
     Its `get` waits for a missing key and swallows signals, so reading is a compare-and-set of a
-    value that nobody stores with itself.
+    value that nobody stores with itself. All keys begin with `prefix`.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, prefix: str = "") -> None:
         self._store = store
+        self._prefix = prefix
 
     def put(self, key: str, value: bytes) -> None:
-        self._store.set(key, value)
+        self._call(self._store.set, key, value)
 
     def add(self, key: str, amount: int) -> int:
-        return int(self._store.add(key, amount))
+        return int(self._call(self._store.add, key, amount))
 
     def claim(self, key: str, value: bytes) -> bytes:
-        return bytes(self._store.compare_set(key, "", value))
+        return bytes(self._call(self._store.compare_set, key, "", value))
 
     def read(self, key: str) -> bytes | None:
-        found = bytes(self._store.compare_set(key, "?", "?"))
+        found = bytes(self._call(self._store.compare_set, key, "?", "?"))
         return None if found == b"?" else found
 
     def delete(self, key: str) -> None:
-        self._store.delete_key(key)
+        self._call(self._store.delete_key, key)
+
+    def _call(self, operation: Callable[..., Any], key: str, *arguments: Any) -> Any:
+        try:
+            return operation(self._prefix + key, *arguments)
+        except RuntimeError as error:
+            # torch's errors of a store are all of this kind; the first line says what it is.
+            raise StoreLostError(str(error).partition("\n")[0]) from error

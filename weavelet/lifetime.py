@@ -44,6 +44,11 @@ def leave(session: Weavelet) -> None:
         _active.remove(session)
 
 
+def place_of(session: Weavelet) -> int:
+    """How many active sessions there are around this one."""
+    return _active.index(session) if session in _active else len(_active)
+
+
 def _forget_in_child() -> None:
     for session in _active:
         session._become_inert()  # noqa: SLF001  no user should

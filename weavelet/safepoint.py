@@ -10,22 +10,23 @@ from typing import Protocol
 
 import msgspec
 
+from weavelet.adoption import Committed, Past, fold
+from weavelet.answers import Answers, interrupted
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
-from weavelet.checkpoint import Decision, Memory
+from weavelet.checkpoint import Memory
 from weavelet.controls import Registry, Verdict
-from weavelet.exceptions import MalformedError, SessionError, StopTraining, WrongThreadError
+from weavelet.exceptions import SessionError, StopTraining, WrongThreadError
+from weavelet.keystore import KeyStore
 from weavelet.messages import (
     Act,
     Adopt,
     AppliedSet,
     Change,
-    Decided,
     Deliver,
     Entry,
     FromSidecar,
     Identity,
-    Outcome,
     Pause,
     Position,
     Refused,
@@ -35,8 +36,11 @@ from weavelet.messages import (
     Started,
     Stop,
 )
+from weavelet.ranks import Group, Ranks
 
 _log = logging.getLogger("weavelet")
+
+_NO_STEP = "poll() was called without the step, which is what the ranks agree on: poll(step)"
 
 _LOOK_AGAIN = 0.25
 """Seconds between two looks at the clock and at a replaced channel while paused."""
@@ -78,6 +82,8 @@ class SafePoint:
         self._channel = channel
         self._page = page
         self._memory = memory
+        self._answers = Answers(identity, registry, channel, memory)
+        self._ranks: Ranks | None = None
         self._on_stop = on_stop
         self._announce = announce
         self._owner: int | None = None
@@ -124,7 +130,9 @@ class SafePoint:
         try:
             self._announce_changes()
             self._take()
-            if self._paused and self._stop is None:
+            if self._ranks is not None:
+                self._agree(self._ranks)
+            elif self._paused and self._stop is None:
                 self._hold()
         finally:
             self._busy = False
@@ -151,6 +159,34 @@ class SafePoint:
             )
             raise SessionError(msg)
 
+    def join(self, group: Group, store: KeyStore) -> Ranks:
+        """From now on entries are decided together with the other ranks of a group."""
+        past = {**self._memory.held, **self._memory.decided}
+        self._ranks = ranks = Ranks(
+            group,
+            store,
+            self._identity,
+            self._registry,
+            self._answers,
+            self._page,
+            look=self._look,
+            past=past,
+        )
+        scheduled, self._scheduled = self._scheduled, []
+        for message in scheduled:
+            ranks.submit(message)
+        return ranks
+
+    def leave(self, reason: str) -> None:
+        """The session ends: no other rank need wait for this one."""
+        if self._ranks is not None:
+            self._ranks.leave(reason)
+
+    def become_inert(self) -> None:
+        """In a forked child."""
+        if self._ranks is not None:
+            self._ranks.become_inert()
+
     def announce_again(self) -> None:
         """Let the next poll that looks tell of all controls and their values."""
         self._version = -1
@@ -176,10 +212,26 @@ class SafePoint:
             elif isinstance(message, Refused):
                 self._refuse(message)
 
+    def _agree(self, ranks: Ranks) -> None:
+        if self._page.words[Page.COUNTED] and ranks.off is None:
+            _log.warning("the ranks of this job cannot agree on steps: %s", _NO_STEP)
+            ranks.leave(_NO_STEP)
+        self._changes += ranks.poll(self._step)
+        self._stop = ranks.stop
+        self._announce_changes()
+
+    def _look(self, seconds: float) -> None:
+        """Wait for the channel, at most so long, and take what has come."""
+        self._channel.wait(seconds)
+        self._take()
+
     def _deliver(self, message: Deliver) -> None:
         if self._is_known(message.position):
             return
         self.position = message.position
+        if self._ranks is not None:
+            self._ranks.submit(message)
+            return
         held = self._memory.held.get(message.entry.id)
         if held is not None:
             self._answer_held(message, held)
@@ -230,7 +282,7 @@ class SafePoint:
             verdict = self._verdict(entry)
         except BaseException as error:
             # KeyboardInterrupt and SystemExit go on up, but the operator is still told.
-            self._answer(message, _interrupted(error))
+            self._answer(message, interrupted(error))
             raise
         self._answer(message, verdict)
 
@@ -300,6 +352,9 @@ class SafePoint:
             return
         self.position = message.position
         # What the checkpoint holds has been applied, and may have been built upon since.
+        if self._ranks is not None:
+            self._ranks.adopt(fold(map(_committed, message.sets), self._memory.held, self._step))
+            return
         sets = tuple(one for one in message.sets if one.entry not in self._memory.held)
         if not sets:
             return
@@ -312,7 +367,7 @@ class SafePoint:
                 by=f"set by {authors}, adopted at step {self._step}",
             )
         except BaseException as error:
-            self._answer_adopted(sets, _interrupted(error))
+            self._answer_adopted(sets, interrupted(error))
             raise
         self._changes += verdict.changes
         if missing := ", ".join(sorted(wanted.keys() - known)):
@@ -328,10 +383,9 @@ class SafePoint:
         bare = Verdict(verdict.kind, reason=verdict.reason)
         for one in sets:
             said = verdict if one is sets[-1] else bare
-            outcome = self._outcome(one.entry, one.sequence, said)
-            self._send(msgspec.structs.replace(outcome, adopted=True))
+            self._answers.tell(one.entry, one.sequence, said, self._step, adopted=True)
             if verdict.kind == "applied":
-                self._memory.decided[one.entry] = Decision("applied", self._step)
+                self._memory.decided[one.entry] = Past("applied", self._step)
                 self._memory.adopted.append(one)
         self._announce_changes()
 
@@ -341,42 +395,21 @@ class SafePoint:
             _log.warning("this session is refused control: %s", message.reason)
 
     def _answer(self, message: Deliver, verdict: Verdict) -> None:
-        outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
-        self._memory.decided[message.entry.id] = Decision(verdict.kind, self._step)
-        self._send(outcome)
+        self._answers.answer(message.entry.id, message.position.sequence, verdict, self._step)
         self._announce_changes()
 
-    def _answer_held(self, message: Deliver, held: Decision) -> None:
+    def _answer_held(self, message: Deliver, held: Past) -> None:
         reason = (
             "decided in an earlier life of this replica, as the checkpoint says that was loaded; "
             "it is not run again"
         )
         verdict = Verdict(held.kind, reason=reason)
-        outcome = self._outcome(message.entry.id, message.position.sequence, verdict)
-        self._send(msgspec.structs.replace(outcome, step=held.step))
+        self._answers.tell(message.entry.id, message.position.sequence, verdict, held.step)
 
-    def _outcome(self, identifier: str, sequence: int, verdict: Verdict) -> Outcome:
-        return Outcome(
-            entry=identifier,
-            sequence=sequence,
-            replica=self._identity.replica,
-            incarnation=self._identity.incarnation,
-            kind=verdict.kind,
-            step=self._step,
-            changes=verdict.changes,
-            reason=verdict.reason,
-            result=verdict.result,
-            traceback=verdict.traceback,
-            state=self._registry.state(),
-        )
 
-    def _send(self, outcome: Outcome) -> None:
-        try:
-            frame = encode(Decided(outcome))
-        except MalformedError as error:
-            short = f"{outcome.reason or 'done'} (values or result not sent: {error.reason})"
-            frame = encode(Decided(_without_payload(outcome, _sendable(short[:1000]))))
-        self._channel.decide(outcome.sequence, frame)
+def _committed(one: AppliedSet) -> Committed:
+    entry = Entry(id=one.entry, author=one.author, body=Set(one.values))
+    return Committed(entry, one.sequence, one.sequence)
 
 
 def _is_late(message: Deliver) -> bool:
@@ -386,16 +419,3 @@ def _is_late(message: Deliver) -> bool:
 def _is_due(message: Deliver, step: int) -> bool:
     at_step = message.entry.at_step
     return at_step is None or at_step <= step or _is_late(message)
-
-
-def _interrupted(error: BaseException) -> Verdict:
-    return Verdict("failed", reason=f"interrupted by {type(error).__name__}")
-
-
-def _sendable(text: str) -> str:
-    """Without halves of characters, which names of files may hold and no message can."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _without_payload(outcome: Outcome, reason: str) -> Outcome:
-    return msgspec.structs.replace(outcome, changes=(), result=None, traceback=None, reason=reason)

@@ -22,7 +22,9 @@ from weavelet.channel.trainer import TrainerEnd
 from weavelet.controls import Registry
 from weavelet.declarations import error_text
 from weavelet.exceptions import SessionError, StopTraining
+from weavelet.grouping import Grouping
 from weavelet.hotpath import (
+    Look,
     Poll,
     Report,
     blind,
@@ -54,6 +56,7 @@ def session(
     job: str | None = None,
     url: str | None = None,
     controls: Iterable[object] = (),
+    agreement: Literal["auto", "on", "off"] = "auto",
     replay: str | Path | None = None,
     adopt: Literal["job", "checkpoint", "none"] = "job",
     on_stop: Literal["raise", "flag"] = "raise",
@@ -73,6 +76,10 @@ def session(
             launcher calls it.
         url: NATS server to use. Default: WEAVELET_NATS_URL, else the `weavelet up` of this home.
         controls: Objects whose methods are marked with `@weavelet.handler` or `@weavelet.action`.
+        agreement: "auto" lets the ranks of a torch.distributed job apply everything at the same
+            step, from the first poll after its process group was made. "on" also looks for a group
+            in each poll where no launcher says that there will be one; without it one that is made
+            after the first poll is not seen. "off" lets each process decide for itself.
         replay: A file of `weavelet export`: what it says was applied for this replica is applied
             again at the same steps. There is no server then, and what is reported goes nowhere.
         adopt: Whether a late or restarted replica takes over the settings that the job's log says
@@ -92,6 +99,7 @@ def session(
         job=job,
         url=url,
         controls=controls,
+        agreement=agreement,
         replay=replay,
         adopt=adopt,
         on_stop=on_stop,
@@ -133,6 +141,7 @@ class Weavelet:
         job: str | None = None,
         url: str | None = None,
         controls: Iterable[object] = (),
+        agreement: Literal["auto", "on", "off"] = "auto",
         replay: str | Path | None = None,
         adopt: Literal["job", "checkpoint", "none"] = "job",
         on_stop: Literal["raise", "flag"] = "raise",
@@ -143,6 +152,7 @@ class Weavelet:
         self.replica_id = settings.replica_name(replica_id)
         self.mode = settings.mode(mode)
         self._url = url
+        self._agreement = _one_of("agreement", agreement, ("auto", "on", "off"))
         self._adopt = _one_of("adopt", adopt, ("job", "checkpoint", "none"))
         self._on_stop = _one_of("on_stop", on_stop, ("raise", "flag"))
         self._replay = None if replay is None else Path(replay)
@@ -197,6 +207,8 @@ class Weavelet:
             return
         self.stopped = self.stop_requested
         self._step = self._polled_step()
+        if self._safe_point is not None:
+            self._safe_point.leave("it stopped training" if error is None else error)
         self._memory.end_life()
         if self._spawner is not None:
             self._spawner.stop()
@@ -430,8 +442,20 @@ class Weavelet:
             end.flush()
             return changes, safe_point.scheduled
 
-        self.poll = make_poll(page, look)
+        self.poll = self._make_poll(page, look, safe_point)
         self.report = make_report(page, end, remote.read)
+
+    def _make_poll(self, page: Page, look: Look, safe_point: SafePoint) -> Poll:
+        if self._agreement == "off" or self._replay is not None:
+            return make_poll(page, look)
+
+        def bind(poll: Poll) -> None:
+            self.poll = poll
+
+        def prefix() -> str:
+            return f"{lifetime.place_of(self)}/"
+
+        return Grouping(page, look, safe_point.join, bind, prefix).poll(self._agreement)
 
     def _rest(self) -> None:
         self.poll = poll_nothing
@@ -441,6 +465,8 @@ class Weavelet:
         """In a forked child: do nothing, and let go of the descriptors."""
         bound = (self.poll, self.report)
         self._rest()
+        if self._safe_point is not None:
+            self._safe_point.become_inert()
         self.mode = "disabled"
         if self._end is not None:
             self._end.close_in_child()

@@ -66,7 +66,7 @@ def carry_out(steps: Sequence[Step]) -> Verdict:
             begun.append(step)
             changes.append(step.change(_set(step, said)))
     except (KeyboardInterrupt, SystemExit):
-        _logger.warning("interrupted while setting controls; %s", _set_back(begun))
+        _logger.warning("interrupted while setting controls; %s", set_back(begun))
         raise
     except BaseException as exc:  # the user's code: whatever it raises, training goes on
         if isinstance(exc, _RefusedError):
@@ -91,7 +91,7 @@ def _set(step: Step, said: list[str]) -> Value:
 
 
 def _refusal(exc: _RefusedError, done: Sequence[Step]) -> Verdict:
-    parts = (str(exc), _set_back(done))
+    parts = (str(exc), set_back(done))
     return Verdict("rejected", reason="; ".join(filter(None, parts)))
 
 
@@ -100,7 +100,7 @@ def _failure(exc: BaseException, begun: Sequence[Step]) -> Verdict:
     text = str(exc) if isinstance(exc, ControlError) else f"{control.name}: {error_text(exc)}"
     cause = exc.__cause__ if isinstance(exc, ControlError) and exc.__cause__ else exc
     trace = traceback_text(cause)
-    text = f"{text}; {_set_back(begun)}"
+    text = f"{text}; {set_back(begun)}"
     control.failures += 1
     control.last_failure = error_text(cause)
     if control.failures == FAILURES_TO_QUARANTINE:
@@ -112,8 +112,12 @@ def _failure(exc: BaseException, begun: Sequence[Step]) -> Verdict:
     return Verdict("failed", reason=text, traceback=trace)
 
 
-def _set_back(begun: Sequence[Step]) -> str:
-    """Give the begun steps their old values, last first; what came of it, in words."""
+def set_back(begun: Sequence[Step]) -> str:
+    """Give the begun steps their old values, last first; what came of it, in words.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: raised by a handler, after all were set back.
+    """
     done, not_done = [], []
     interruption: BaseException | None = None
     for step in reversed(begun):

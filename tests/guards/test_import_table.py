@@ -59,6 +59,7 @@ TABLE = {
     "exceptions": Rule({"msgspec"}),
     "settings": Rule({"msgspec"}, {"platformdirs"}),
     "root": Rule(ROOT_MODULES),
+    "grouping": Rule(ROOT_MODULES, ADAPTERS),
     "remote": Rule(ROOT_MODULES, ADAPTERS),
     "session": Rule(ROOT_MODULES, ADAPTERS),
     "channel": Rule({"msgspec", *CONTRACTS}),
@@ -115,9 +116,12 @@ def part_of(module: str) -> str:
 def house_of(module: str) -> str:
     """The part whose modules may import each other."""
     part = part_of(module)
-    return {"remote": "root", "session": "root", "client, starting the weaver": "client"}.get(
-        part, part
-    )
+    return {
+        "grouping": "root",
+        "remote": "root",
+        "session": "root",
+        "client, starting the weaver": "client",
+    }.get(part, part)
 
 
 def imports(source: str, module: str, *, package: bool) -> Iterator[Import]:

@@ -1,0 +1,177 @@
+"""This replica among the ranks of its job: entries are applied at the same step on all of them.
+
+`agreement` decides the step; here its requests to the job's store are carried out, and what it asks
+of the replica is done with the replica's controls.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from weavelet.adoption import Adoption, Past
+from weavelet.agreement import Agreement, Ending
+from weavelet.answers import Answers
+from weavelet.channel.page import Page, Phase
+from weavelet.controls import Registry, Verdict
+from weavelet.keystore import KeyStore, Sleep, StoreLostError, drive
+from weavelet.messages import Act, Change, Deliver, Entry, Identity, Pause, Resume, Set, Stop
+
+_log = logging.getLogger("weavelet")
+
+
+class Group(Protocol):
+    """The ranks of a job; `patience` in seconds."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def ranks(self) -> int: ...
+    @property
+    def patience(self) -> float: ...
+
+
+class Ranks:
+    """One rank's part, called by the safe point.
+
+    `look` waits for the channel, at most so many seconds, and brings here what has come.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        store: KeyStore,
+        identity: Identity,
+        registry: Registry,
+        answers: Answers,
+        page: Page,
+        *,
+        look: Callable[[float], None],
+        past: Mapping[str, Past],
+    ) -> None:
+        self.agreement = Agreement(
+            self,
+            rank=group.rank,
+            ranks=group.ranks,
+            name=identity.replica,
+            incarnation=identity.incarnation,
+            clock=time.monotonic,
+            patience=group.patience,
+            past=dict(past),
+        )
+        self._store = store
+        self.tick = self.agreement.tick
+        self._registry = registry
+        self._answers = answers
+        self._page = page
+        self._look = look
+        self._step = 0
+        self._changes: list[Change] = []
+
+    @property
+    def stop(self) -> Stop | None:
+        """The stop that all ranks have come to, None before."""
+        return self.agreement.stop
+
+    @property
+    def off(self) -> str | None:
+        """Why the ranks do not agree any more, None while they do."""
+        return self.agreement.off
+
+    def submit(self, message: Deliver) -> None:
+        """An entry has come from the log."""
+        self.agreement.submit(message)
+
+    def adopt(self, adoption: Adoption) -> None:
+        """Have all ranks take over what the log says was applied."""
+        self.agreement.adopt(adoption)
+
+    def poll(self, step: int) -> list[Change]:
+        """Apply what the ranks have decided for this poll, hold while they are paused."""
+        self._step = step
+        self._changes = []
+        words = self._page.words
+        phase = words[Page.PHASE]
+        try:
+            drive(self.agreement.poll(), self._store, self._sleep)
+        except StoreLostError as error:
+            self.agreement.break_off(f"the store of this job cannot be reached: {error}")
+        except BaseException as error:
+            self.leave(f"interrupted by {type(error).__name__}")
+            raise
+        finally:
+            words[Page.PHASE] = phase
+        return self._changes
+
+    def leave(self, reason: str) -> None:
+        """Tell the other ranks that this one polls no more."""
+        try:
+            drive(self.agreement.leave(reason), self._store, self._sleep)
+        except StoreLostError as error:
+            self.agreement.break_off(f"the store of this job cannot be reached: {error}")
+
+    def become_inert(self) -> None:
+        """In a forked child: the seat is the parent's."""
+        self.agreement.let_go()
+
+    def _sleep(self, nap: Sleep) -> None:
+        if not nap.paused:
+            time.sleep(nap.seconds)
+            return
+        words = self._page.words
+        words[Page.PHASE] = Phase.PAUSED
+        began = time.monotonic()
+        self._look(nap.seconds)
+        words[Page.PAUSED] += round((time.monotonic() - began) * 1000)
+
+    # What agreement asks.
+
+    def validate(self, entry: Entry) -> str | None:
+        """Why the entry cannot be done here."""
+        match entry.body:
+            case Set(values=values, expect=expect):
+                verdict = self._registry.apply(values, expect=expect, dry_run=True)
+                return None if verdict.kind == "skipped" else verdict.reason
+            case Act(name=name, arguments=arguments):
+                return self._registry.refusal(name, arguments)
+        return None
+
+    def run(self, entry: Entry) -> Verdict:
+        """Do it with the replica's controls."""
+        body = entry.body
+        match body:
+            case Set():
+                by = f"set by {entry.author} at step {self._step}"
+                return self._registry.apply(
+                    body.values, expect=body.expect, dry_run=body.dry_run, by=by
+                )
+            case Act():
+                return self._registry.run(body.name, body.arguments)
+            case Pause() | Resume() | Stop():
+                return Verdict("applied")
+        reason = f"this version of weavelet does not know what {type(body).__name__} is"
+        return Verdict("skipped", reason=reason)
+
+    def undo(self, entry: Entry) -> None:
+        """Set back what `run` has set."""
+        _log.info(
+            "entry %s was rolled back on all ranks; here: %s", entry.id, self._registry.undo()
+        )
+
+    def state(self) -> str:
+        """The hash of all effective control values."""
+        return self._registry.state()
+
+    def conclude(self, ending: Ending) -> None:
+        """An entry came to its end here: tell it."""
+        verdict = ending.verdict
+        if verdict.kind == "applied":
+            self._changes += verdict.changes
+        if not ending.adopts:
+            self._answers.answer(ending.entry.id, ending.sequence, verdict, ending.step)
+        bare = Verdict(verdict.kind, reason=verdict.reason)
+        for each in ending.adopts:
+            said = verdict if each is ending.adopts[-1] else bare
+            self._answers.answer(each.entry, each.sequence, said, ending.step, adopted=True)
