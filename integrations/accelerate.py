@@ -28,7 +28,7 @@ except ImportError as error:
 __all__ = ["Steering", "WeaveletTracker", "steer"]
 
 
-class WeaveletTracker(GeneralTracker):
+class WeaveletTracker(GeneralTracker):  # type: ignore[misc]  # which mypy does not read
     """Reports what `accelerator.log()` is given; `steer()` polls, on every rank, in its session.
 
     >>> from accelerate import Accelerator

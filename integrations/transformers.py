@@ -32,7 +32,7 @@ __all__ = ["WeaveletCallback"]
 _log = logging.getLogger("weavelet")
 
 
-class WeaveletCallback(TrainerCallback, ExportableState):
+class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  # unread by mypy
     """Makes `Trainer.train()` visible and steerable, on every rank.
 
     >>> callback = WeaveletCallback(run="digits")
