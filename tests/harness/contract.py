@@ -15,7 +15,7 @@ The script trains `network()` on `examples()` by SGD with learning rate LR and n
 told to stop, and it
 
 * gives its session `controls=[probe]`, and offers `lr` and an action `checkpoint`, which returns
-  the path of what it wrote under FOLDER;
+  the path of what it wrote under FOLDER, or writes before the next step;
 * goes on from RESUME where that is not None: a path that `checkpoint` returned;
 * reports `loss` and `lr`;
 * calls `say(ended=steps.taken)` where its framework says that training has ended;
@@ -31,18 +31,21 @@ before it, so that a change at step 7 is in the optimizer when it steps for the 
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from harness.trainers import training
+from harness.faults import holds
+from harness.trainers import children_of, training
 from harness.watching import Watcher
 from weavelet.exceptions import CommandError
 
-SECONDS = 90.0
+SECONDS = 60.0
 
 PRELUDE = '''
 import json
@@ -131,12 +134,13 @@ class Life:
     def __init__(self, trainer, client, watcher, run, job, ranks):
         self.trainer = trainer
         self.ranks = ranks
+        self.said = []
         self._client = client
         self._watcher = watcher
         self._run = run
         self._job = job
 
-    def until(self, condition, *, seconds=SECONDS, alive=False):
+    def until(self, condition, *, alive=False):
         """The first row of a replica of this job that meets a condition.
 
         With `alive` the processes must live until then.
@@ -145,7 +149,7 @@ class Life:
         def fits(row):
             return (row.run, row.job) == (self._run, self._job) and condition(row)
 
-        until = time.monotonic() + seconds
+        until = time.monotonic() + SECONDS
         while True:
             try:
                 return self._watcher.until(fits, 2.0)[1]
@@ -174,6 +178,12 @@ class Life:
 
     def act(self, name, **arguments):
         return self.told(self._client.act(self._run, name, arguments, job=self._job))
+
+    def checkpoint(self):
+        """The outcome, once there is what its result names."""
+        told = self.act("checkpoint")
+        holds(Path(told.result).exists, SECONDS, f"{told.result}:")
+        return told
 
     def pause(self):
         return self.told(self._client.pause(self._run, job=self._job))
@@ -220,22 +230,30 @@ class Life:
         ]
 
     def heard(self, key, value):
-        """What each rank said with this value of a key, by rank."""
+        """What each rank said first with this value of a key, by rank."""
         found = {}
+        at = 0
         while len(found) < self.ranks:
-            event = self.trainer.event(key, SECONDS)
-            if event[key] == value:
-                found[event.pop("rank")] = event
+            while at == len(self.said):
+                self._listen()
+            event = dict(self.said[at])
+            rank = event.pop("rank")
+            if event.get(key) == value:
+                found.setdefault(rank, event)
+            at += 1
         return found
 
     def ended(self):
         """The optimizer steps that each rank had taken at its end; the exit code is 0."""
         found = {}
         while len(found) < self.ranks:
-            event = self.trainer.event("ended", SECONDS)
-            found[event["rank"]] = event["ended"]
+            self._listen()
+            found = {each["rank"]: each["ended"] for each in self.said if "ended" in each}
         assert self.trainer.wait(SECONDS) == 0, self.trainer.errors
         return found
+
+    def _listen(self):
+        self.said.append(self.trainer.event("rank", SECONDS))
 
 
 @contextmanager
@@ -264,9 +282,20 @@ def living(weaver, script, folder, *, job, ranks=1, resume=None, **environment):
         trainer = stack.enter_context(
             training(path, *arguments, cwd=folder, python=launcher, **names)
         )
+        # A killed launcher leaves its ranks behind.
+        stack.callback(kill_all, trainer)
         life = Life(trainer, client, watcher, run, job, ranks)
         life.until_steerable()
         yield life
+
+
+def kill_all(trainer):
+    """End a trainer and what it started with -9."""
+    children = children_of(trainer.pid)
+    trainer.kill()
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def torchrun(ranks):
@@ -322,7 +351,7 @@ class Contract:
         with living(weaver, self.script, tmp_path, job="stop", **self.environment) as life:
             told = life.stop()
             assert life.ended() == {0: told.step}
-            assert life.until(lambda row: row.state == "exited").reason is None
+            assert life.until(lambda row: row.state == "exited").reason == "stopped by command"
 
     def test_a_resumed_job_applies_nothing_twice(self, weaver, tmp_path):
         """It begins at the checkpoint's step with its values, and adopts what came after."""
@@ -331,8 +360,7 @@ class Contract:
             life.set(gain=2.0)
             life.set(lr=0.05)
             life.act("count")
-            saved = life.act("checkpoint")
-            assert Path(saved.result).exists()
+            saved = life.checkpoint()
             life.set(gain=3.0)
             life.trainer.kill()
             life.until(lambda row: row.state == "crashed")
@@ -343,25 +371,16 @@ class Contract:
             assert life.heard("rate", 0.02)[0]["at"] == told.step - saved.step
             assert life.set(gain=4.0).changes[0].old == 3.0
             life.stop()
-            told = self._gains(life)
+            life.ended()
             after = life.log()
-        assert told in ([3.0, 4.0], [2.0, 3.0, 4.0])
+        assert not any("counted" in event for event in life.said)
+        gains = [event["gain"] for event in life.said if "gain" in event]
+        assert gains in ([3.0, 4.0], [2.0, 3.0, 4.0])
         assert [kind for kind, _ in after] == [*(kind for kind, _ in before), "set", "set", "stop"]
         for (kind, old), (_, new) in zip(before, after, strict=False):
             assert [o for o in new if not o[3]] == old, kind
         adopted = [kind for kind, outcomes in after if any(o[3] for o in outcomes)]
         assert adopted == ["set"]
-
-    def _gains(self, life):
-        """Every value that the probe was given; it counted nothing."""
-        gains = []
-        while True:
-            event = life.trainer.event("rank", SECONDS)
-            assert "counted" not in event
-            if "gain" in event:
-                gains.append(event["gain"])
-            if "ended" in event:
-                return gains
 
     def test_two_ranks_do_the_same_at_the_same_step(self, weaver, tmp_path):
         """Set, failure, pause, action, checkpoint and stop under torchrun: one list of both."""
@@ -381,6 +400,6 @@ class Contract:
             life.resume()
             event = {"rate": 0.02, "at": held.step}
             assert life.heard("rate", 0.02) == {0: event, 1: event}
-            assert Path(life.act("checkpoint").result).exists()
+            life.checkpoint()
             told = life.stop()
             assert life.ended() == {0: told.step, 1: told.step}
