@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.contract import living
-from harness.stage import weaving
+pytest.register_assert_rewrite("harness.contract")
+
+from harness.contract import living  # noqa: E402  to be rewritten first
+from harness.stage import weaving  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -28,12 +28,13 @@ def train(w):
     step = 0
     bind(w, optimizer=optimizer)
 
-    @w.action
+    @w.action()
     def checkpoint() -> str:
         path = FOLDER / f"step-{step}.pt"
         if RANK == 0:
             parts = {"net": net, "optimizer": optimizer, "weavelet": w}
-            torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step}, path)
+            state = {name: part.state_dict() for name, part in parts.items()}
+            torch.save(state | {"step": step}, path)
         return str(path)
 
     if RESUME is not None:
