@@ -19,6 +19,7 @@ from weavelet.exceptions import (
     WrongThreadError,
 )
 from weavelet.lifetime import current, poll, report
+from weavelet.local import up
 from weavelet.messages import Change
 from weavelet.session import Weavelet, session
 
@@ -41,4 +42,5 @@ __all__ = [
     "poll",
     "report",
     "session",
+    "up",
 ]
