@@ -42,7 +42,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     `step` is the optimizer step of the safe point at which it was decided, None before the first
     poll. `result` is an action's return value. `state` is the hash of all effective control values
     afterwards. `adopted` says that the entry was taken over from the log by a late or restarted
-    replica and not run as it was issued.
+    replica and not run as it was issued. `order` numbers what the ranks of a job have decided
+    together, over all its lives; 0 for what a replica has decided alone.
     """
 
     entry: str
@@ -57,6 +58,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     traceback: str | None = None
     state: str = ""
     adopted: bool = False
+    order: int = 0
 
 
 class Begin(Record, frozen=True, tag="begin"):
@@ -187,7 +189,8 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
 
     `url` and `creds` are the session's own choice of a NATS server, never on a command line since
     they may hold a password. `interactive` says that no poll for long is no hang. `state` is the
-    hash of all effective control values, as far as it is known.
+    hash of all effective control values, as far as it is known. `whole_log` asks for the entries
+    that are addressed to other replicas, too: ranks decide them together.
     """
 
     identity: Identity
@@ -199,6 +202,7 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     interactive: bool = False
     state: str = ""
     notices: tuple[str, ...] = ()
+    whole_log: bool = False
 
 
 class Controls(Record, frozen=True, tag="controls"):
@@ -217,6 +221,12 @@ class Started(Record, frozen=True, tag="started"):
     """The trainer is about to run an entry; without an outcome to follow it is `unknown`."""
 
     entry: str
+    sequence: int
+
+
+class Known(Record, frozen=True, tag="known"):
+    """An entry that was delivered needs no further outcome of this replica."""
+
     sequence: int
 
 
@@ -255,7 +265,7 @@ class Bye(Record, frozen=True, tag="bye"):
     error: str | None = None
 
 
-FromTrainer: TypeAlias = Union[Hello, Controls, Started, Decided, Reports, Section, Bye]
+FromTrainer: TypeAlias = Union[Hello, Controls, Started, Known, Decided, Reports, Section, Bye]
 
 
 # Sidecar to trainer.
@@ -274,12 +284,18 @@ class Deliver(Record, frozen=True, tag="deliver"):
 
 
 class AppliedSet(Record, frozen=True):
-    """A Set that the log says was applied: its entry, its author and what it set."""
+    """A Set that the log says was applied: its entry, its author and what it set.
+
+    `order` is that of its outcome; `at_step` and `targets` are its entry's.
+    """
 
     entry: str
     sequence: int
     author: str
     values: dict[str, Value]
+    order: int = 0
+    at_step: int | None = None
+    targets: tuple[str, ...] = ()
 
 
 class Adopt(Record, frozen=True, tag="adopt"):

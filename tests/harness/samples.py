@@ -34,6 +34,7 @@ OUTCOME = m.Outcome(
     changes=(m.Change("lr", 0.1, VALUE),),
     result=VALUE,
     state="ff",
+    order=4,
 )
 BODIES = (
     m.Begin(),
@@ -59,6 +60,7 @@ FROM_TRAINER = (
     m.Hello(identity=IDENTITY, controls=(SPEC,), position=POSITION),
     m.Controls((SPEC,)),
     m.Started("e1", 9),
+    m.Known(9),
     m.Decided(OUTCOME),
     m.Reports(5, (SAMPLE, SAMPLE)),
     m.Section("checkpoint", 5.0),

@@ -25,6 +25,7 @@ from weavelet.messages import (
     Heartbeat,
     Hello,
     Kept,
+    Known,
     Lifecycle,
     Outcome,
     Refused,
@@ -146,6 +147,9 @@ class Companion:
                 self._outbox.take(first, samples)
             case Started(sequence=sequence):
                 self._started.add(sequence)
+            case Known(sequence=sequence):
+                self._control.delivered.pop(sequence, None)
+                self._decided = max(self._decided, sequence)
             case Decided(outcome=outcome):
                 self._control.delivered.pop(outcome.sequence, None)
                 self._started.discard(outcome.sequence)

@@ -42,6 +42,7 @@ class Control:
         self._decided = decided
         self._subject = subjects.control(hello.identity.run, hello.identity.job)
         self._position = hello.position
+        self._for = None if hello.whole_log else hello.identity.replica
         self.delivered: dict[int, Entry] = {}
         self.malformed = 0
         self._recent: dict[str, None] = {}
@@ -80,7 +81,14 @@ class Control:
         log, last = await self._read_log()
         hello = self._hello
         now = time.monotonic()
-        todo = plan(log, hello.identity.replica, now, epoch=epoch, adopt=hello.adopt)
+        todo = plan(
+            log,
+            hello.identity.replica,
+            now,
+            epoch=epoch,
+            adopt=hello.adopt,
+            whole_log=hello.whole_log,
+        )
         self._end.send(todo.adopt)
         for logged in todo.deliver:
             self._deliver(logged, epoch)
@@ -107,7 +115,7 @@ class Control:
         )
         async for stored in stream:
             logged = await self._logged(stored)
-            if logged is not None and concerns(logged.entry, self._hello.identity.replica):
+            if logged is not None and concerns(logged.entry, self._for):
                 self._deliver_once(logged, position.epoch)
             self._position = Position(position.epoch, stored.sequence)
 
@@ -152,7 +160,8 @@ class Control:
                 )
             )
         else:
-            self.delivered[logged.sequence] = logged.entry
+            if concerns(logged.entry, self._hello.identity.replica):
+                self.delivered[logged.sequence] = logged.entry
 
     def count_malformed(self, reason: str) -> None:
         """Something that cannot be read has come from the bus."""

@@ -44,11 +44,11 @@ class Plan:
     deliver: tuple[Logged, ...]
 
 
-def concerns(entry: Entry, replica: str) -> bool:
-    """Whether a replica has to do something about an entry."""
+def concerns(entry: Entry, replica: str | None) -> bool:
+    """Whether a replica, any one for None, has to do something about an entry."""
     if isinstance(entry.body, (Begin, Settled, Freeze, Unfreeze)):
         return False
-    return not entry.targets or replica in entry.targets
+    return not entry.targets or replica is None or replica in entry.targets
 
 
 def plan(
@@ -58,6 +58,7 @@ def plan(
     *,
     epoch: str,
     adopt: Literal["job", "checkpoint", "none"] = "job",
+    whole_log: bool = False,
 ) -> Plan:
     """Fold the log up to its end.
 
@@ -65,6 +66,7 @@ def plan(
     is delivered, within its deadline; so is what an earlier life died in, marked as `earlier`,
     since only the trainer knows what does no harm twice. An applied Set of a control that a
     delivered one before it is still to change is delivered, too, or the older value would win.
+    With `whole_log` the same goes for what is addressed to other replicas.
     """
     settled = {
         logged.entry.body.entry: logged.entry.body
@@ -76,7 +78,7 @@ def plan(
     awaited: set[str] = set()
     for logged in log:
         entry = logged.entry
-        if not concerns(entry, replica):
+        if not concerns(entry, None if whole_log else replica):
             continue
         end = settled.get(entry.id)
         if end is None:
@@ -86,9 +88,7 @@ def plan(
             deliver.append(replace(logged, earlier=True))
         elif adopt == "job" and isinstance(entry.body, Set) and _applied(entry, end, replica):
             if awaited.isdisjoint(entry.body.values):
-                adopted.append(
-                    AppliedSet(entry.id, logged.sequence, entry.author, entry.body.values)
-                )
+                adopted.append(_applied_set(logged, entry.body, end))
             else:
                 deliver.append(_unconditional(logged, entry.body))
         if deliver and deliver[-1].sequence == logged.sequence and isinstance(entry.body, Set):
@@ -96,6 +96,14 @@ def plan(
     tail = log[-1].sequence if log else 0
     start = deliver[0].sequence - 1 if deliver else tail
     return Plan(Adopt(tuple(adopted), Position(epoch, start)), tuple(deliver))
+
+
+def _applied_set(logged: Logged, body: Set, end: Settled) -> AppliedSet:
+    entry = logged.entry
+    order = max((outcome.order for outcome in end.outcomes), default=0)
+    return AppliedSet(
+        entry.id, logged.sequence, entry.author, body.values, order, entry.at_step, entry.targets
+    )
 
 
 def _unconditional(logged: Logged, body: Set) -> Logged:
@@ -121,4 +129,5 @@ def _applied(entry: Entry, end: Settled, replica: str) -> bool:
     mine = [outcome.kind for outcome in end.outcomes if outcome.replica == replica]
     if mine:
         return mine[-1] == "applied"
-    return not entry.targets and any(outcome.kind == "applied" for outcome in end.outcomes)
+    others = not entry.targets or replica not in entry.targets
+    return others and any(outcome.kind == "applied" for outcome in end.outcomes)

@@ -134,7 +134,7 @@ class Change(_message.Message):
     def __init__(self, name: _Optional[str] = ..., old: _Optional[_Union[Value, _Mapping]] = ..., new: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("entry", "sequence", "replica", "incarnation", "kind", "step", "changes", "reason", "result", "traceback", "state", "adopted")
+    __slots__ = ("entry", "sequence", "replica", "incarnation", "kind", "step", "changes", "reason", "result", "traceback", "state", "adopted", "order")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class Outcome(_message.Message):
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ADOPTED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     entry: str
     sequence: int
     replica: str
@@ -159,7 +160,8 @@ class Outcome(_message.Message):
     traceback: str
     state: str
     adopted: bool
-    def __init__(self, entry: _Optional[str] = ..., sequence: _Optional[int] = ..., replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., kind: _Optional[_Union[OutcomeKind, str]] = ..., step: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., reason: _Optional[str] = ..., result: _Optional[_Union[Value, _Mapping]] = ..., traceback: _Optional[str] = ..., state: _Optional[str] = ..., adopted: bool = ...) -> None: ...
+    order: int
+    def __init__(self, entry: _Optional[str] = ..., sequence: _Optional[int] = ..., replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., kind: _Optional[_Union[OutcomeKind, str]] = ..., step: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., reason: _Optional[str] = ..., result: _Optional[_Union[Value, _Mapping]] = ..., traceback: _Optional[str] = ..., state: _Optional[str] = ..., adopted: bool = ..., order: _Optional[int] = ...) -> None: ...
 
 class Begin(_message.Message):
     __slots__ = ()
