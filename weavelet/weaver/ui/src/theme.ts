@@ -30,7 +30,7 @@ const dark: ThemeDefinition = {
 }
 
 /** Vuetify with our colours. `cspNonce` is what the weaver admits the theme's style element by. */
-export function makeVuetify(theme: 'light' | 'dark' = 'light', cspNonce?: string) {
+export function makeVuetify(theme: 'system' | 'light' | 'dark' = 'light', cspNonce?: string) {
   return createVuetify({
     icons: { defaultSet: 'mdi', aliases, sets: { mdi } },
     theme: { defaultTheme: theme, cspNonce, themes: { light, dark } },

@@ -41,6 +41,7 @@ function world(status: number | null = null) {
       whys.push(why)
     },
     message: (message) => messages.push(message),
+    subscribed: () => undefined,
   })
   const last = () => sockets[sockets.length - 1] as FakeSocket
   const tick = () => {
@@ -71,7 +72,7 @@ describe('the link', () => {
     const { link, last, phases, sockets, tick } = world()
     link.start()
     last().onopen?.(new Event('open'))
-    link.subscribe(['train'], true)
+    link.watch(['train'], true)
     last().onclose?.(new Event('close') as CloseEvent)
     await settle()
     expect(phases.at(-1)).toBe('lost')

@@ -28,6 +28,8 @@ export interface World {
 export interface Listener {
   phase(phase: Phase, why: string): void
   message(message: ServerMessage): void
+  /** A snapshot with this id will come, of these runs (none: of all). */
+  subscribed(id: string, runs: readonly string[]): void
 }
 
 const FIRST_WAIT = 250
@@ -41,6 +43,8 @@ export function backoff(attempt: number, random: number): number {
   return most / 2 + (random * most) / 2
 }
 
+let number = 0
+
 /** One connection to the weaver that comes back by itself. It subscribes again each time. */
 export class Link {
   phase: Phase = 'connecting'
@@ -48,7 +52,6 @@ export class Link {
   private attempt = 0
   private cancel: () => void = () => undefined
   private subscription: { runs: string[]; metrics: boolean } = { runs: [], metrics: false }
-  private number = 0
   private readonly world: World
   private readonly listener: Listener
 
@@ -79,16 +82,14 @@ export class Link {
 
   /** A number for a request, unlike all others of this page. */
   next(): string {
-    this.number += 1
-    return `p${this.number}`
+    number += 1
+    return `p${number}`
   }
 
-  /** What to be told from now on; the answer is a snapshot with the id that is returned. */
-  subscribe(runs: string[], metrics: boolean): string {
+  /** What to be told from now on: of which runs (none: of all), and whether their samples too. */
+  watch(runs: string[], metrics: boolean): void {
     this.subscription = { runs, metrics }
-    const id = this.next()
-    this.send({ type: 'subscribe', id, ...this.subscription })
-    return id
+    if (this.phase === 'open') this.subscribe()
   }
 
   /** Send a request; false if there is no connection to send it over. */
@@ -96,6 +97,12 @@ export class Link {
     if (this.phase !== 'open' || this.socket === null) return false
     this.socket.send(writeJson(message))
     return true
+  }
+
+  private subscribe(): void {
+    const id = this.next()
+    this.listener.subscribed(id, this.subscription.runs)
+    this.send({ type: 'subscribe', id, ...this.subscription })
   }
 
   private connect(): void {
@@ -112,7 +119,7 @@ export class Link {
       if (this.socket !== socket) return
       this.attempt = 0
       this.say('open', '')
-      this.subscribe(this.subscription.runs, this.subscription.metrics)
+      this.subscribe()
     }
     socket.onmessage = (event) => {
       if (this.socket === socket && typeof event.data === 'string') this.receive(event.data)
