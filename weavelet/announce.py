@@ -16,9 +16,9 @@ _log = logging.getLogger("weavelet")
 Specs = tuple[ControlSpec, ...]
 
 
-def controls_frame(specs: Specs, state: str) -> bytes:
+def controls_frame(specs: Specs, state: str, notices: tuple[str, ...] = ()) -> bytes:
     """A frame with all controls; without their current values where these make it too large."""
-    return _fitting(specs, lambda fitting: encode(Controls(fitting, state)))
+    return _fitting(specs, lambda fitting: encode(Controls(fitting, state, notices)))
 
 
 def hello_frame(hello: Hello) -> bytes:

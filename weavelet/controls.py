@@ -1,4 +1,4 @@
-"""The controls and actions of one session, by name."""
+"""The controls and actions of one session, by name, and its functions for notices."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from weavelet.declarations import Action, Control, error_text
 from weavelet.exceptions import ControlError
 from weavelet.marks import Mark, action, handler, marked
 from weavelet.messages import Change, ControlSpec, Value
+from weavelet.notices import NoticeHandlers, check_kind
 from weavelet.schema import describe
 from weavelet.signatures import Function, origin
 from weavelet.transaction import Step, Verdict, carry_out, set_back, traceback_text
@@ -37,6 +38,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.version = 0
+        self.notices = NoticeHandlers()
         self._declared: dict[str, Control | Action] = {}
         self._done: list[Step] = []
 
@@ -108,6 +110,17 @@ class Registry:
             return function
 
         _check_is_name(name)
+        return register
+
+    def on_notice(self, kind: str) -> Callable[[F], F]:
+        """Register the decorated function for a kind of notices, as `NoticeHandlers.add`."""
+
+        def register(function: F) -> F:
+            self.notices.add(kind, function)
+            self.version += 1
+            return function
+
+        check_kind(kind)
         return register
 
     def register(self, obj: object) -> None:

@@ -27,6 +27,8 @@ from weavelet.messages import (
     Entry,
     FromSidecar,
     Identity,
+    Known,
+    Notice,
     Pause,
     Position,
     Refused,
@@ -169,6 +171,8 @@ class SafePoint:
             self._registry,
             self._answers,
             self._page,
+            do=self._verdict,
+            started=self._tell_started,
             look=self._look,
             past=past,
         )
@@ -186,6 +190,16 @@ class SafePoint:
         """In a forked child."""
         if self._ranks is not None:
             self._ranks.become_inert()
+
+    def remember(self) -> None:
+        """Bring into memory what the ranks have decided."""
+        if self._ranks is not None:
+            self._memory.decided.update(self._ranks.agreement.decided)
+
+    def recall(self) -> None:
+        """A checkpoint was loaded: what it says was decided is not decided again."""
+        if self._ranks is not None:
+            self._ranks.agreement.recall(self._memory.held)
 
     def announce_again(self) -> None:
         """Let the next poll that looks tell of all controls and their values."""
@@ -216,7 +230,7 @@ class SafePoint:
         if self._page.words[Page.COUNTED] and ranks.off is None:
             _log.warning("the ranks of this job cannot agree on steps: %s", _NO_STEP)
             ranks.leave(_NO_STEP)
-        self._changes += ranks.poll(self._step)
+        self._changes += ranks.poll()
         self._stop = ranks.stop
         self._announce_changes()
 
@@ -229,8 +243,13 @@ class SafePoint:
         if self._is_known(message.position):
             return
         self.position = message.position
-        if self._ranks is not None:
-            self._ranks.submit(message)
+        # A notice sets nothing that ranks must agree on; each is told at its own next poll.
+        if self._ranks is not None and not isinstance(message.entry.body, Notice):
+            if not self._ranks.submit(message):
+                sequence = message.position.sequence
+                self._channel.post(encode(Known(sequence)), ("known", sequence))
+            return
+        if not self._is_addressed(message.entry.targets):
             return
         held = self._memory.held.get(message.entry.id)
         if held is not None:
@@ -276,15 +295,19 @@ class SafePoint:
             )
             self._answer(message, Verdict("unknown", reason=reason))
             return
-        started = Started(entry.id, message.position.sequence)
-        self._channel.post(encode(started), ("started", message.position.sequence))
+        self._tell_started(entry.id, message.position.sequence)
         try:
             verdict = self._verdict(entry)
         except BaseException as error:
             # KeyboardInterrupt and SystemExit go on up, but the operator is still told.
             self._answer(message, interrupted(error))
             raise
+        if isinstance(entry.body, Set) and verdict.kind == "applied":
+            self._changes += verdict.changes
         self._answer(message, verdict)
+
+    def _tell_started(self, identifier: str, sequence: int) -> None:
+        self._channel.post(encode(Started(identifier, sequence)), ("started", sequence))
 
     def _does_no_harm_twice(self, entry: Entry) -> bool:
         idempotent = {spec.name for spec in self._registry.specs() if spec.idempotent}
@@ -299,15 +322,12 @@ class SafePoint:
         body = entry.body
         match body:
             case Set():
-                verdict = self._registry.apply(
+                return self._registry.apply(
                     body.values,
                     expect=body.expect,
                     dry_run=body.dry_run,
                     by=f"set by {entry.author} at step {self._step}",
                 )
-                if verdict.kind == "applied":
-                    self._changes += verdict.changes
-                return verdict
             case Act():
                 return self._registry.run(body.name, body.arguments)
             case Pause():
@@ -322,6 +342,8 @@ class SafePoint:
             case Stop():
                 self._stop = body
                 return Verdict("applied")
+            case Notice():
+                return self._registry.notices.run(body)
         reason = f"this version of weavelet does not know what {type(body).__name__} is"
         return Verdict("skipped", reason=reason)
 
@@ -353,9 +375,15 @@ class SafePoint:
         self.position = message.position
         # What the checkpoint holds has been applied, and may have been built upon since.
         if self._ranks is not None:
-            self._ranks.adopt(fold(map(_committed, message.sets), self._memory.held, self._step))
+            decided = self._ranks.agreement.decided
+            self._ranks.adopt(fold(map(_committed, message.sets), decided, self._step))
+            self._memory.adopted += message.sets
             return
-        sets = tuple(one for one in message.sets if one.entry not in self._memory.held)
+        sets = tuple(
+            one
+            for one in message.sets
+            if one.entry not in self._memory.held and self._is_addressed(one.targets)
+        )
         if not sets:
             return
         wanted = Adopt(sets, message.position).values
@@ -378,6 +406,9 @@ class SafePoint:
             reason = f"{verdict.reason}; {reason}" if verdict.reason else reason
             verdict = msgspec.structs.replace(verdict, reason=reason)
         self._answer_adopted(sets, verdict)
+
+    def _is_addressed(self, targets: tuple[str, ...]) -> bool:
+        return not targets or self._identity.replica in targets
 
     def _answer_adopted(self, sets: Sequence[AppliedSet], verdict: Verdict) -> None:
         bare = Verdict(verdict.kind, reason=verdict.reason)
@@ -408,8 +439,14 @@ class SafePoint:
 
 
 def _committed(one: AppliedSet) -> Committed:
-    entry = Entry(id=one.entry, author=one.author, body=Set(one.values))
-    return Committed(entry, one.sequence, one.sequence)
+    entry = Entry(
+        id=one.entry,
+        author=one.author,
+        body=Set(one.values),
+        targets=one.targets,
+        at_step=one.at_step,
+    )
+    return Committed(entry, one.sequence, one.order)
 
 
 def _is_late(message: Deliver) -> bool:

@@ -310,6 +310,19 @@ class Weavelet:
         )
         return self._registering(decorate)
 
+    def on_notice(self, kind: str) -> Callable[[F], F]:
+        """Declare what to do when something happens outside, such as "device_failed".
+
+        The function is called at the next safe point with the notice: its `kind`, and its `detail`
+        with `host` and `device` where they are known. The kind "replica_failed" tells of other
+        replicas of this job: `detail["replicas"]` failed. What it returns is shown as the result.
+
+        Raises:
+            TypeError: the function does not take one argument, or is a coroutine or a generator.
+            ValueError: the kind is not 1 to 64 of A-Z a-z 0-9 _ -.
+        """
+        return self._registering(self._registry.on_notice(kind))
+
     def docs(self) -> str:
         """The page "Controls" as Markdown: all that is registered, with type, bounds and value."""
         return self._registry.page()
@@ -490,6 +503,8 @@ class Weavelet:
             url=self._url,
             interactive=hasattr(sys, "ps1") or "ipykernel" in sys.modules,
             state=self._state,
+            whole_log=self._agreement != "off",
+            notices=self._registry.notices.kinds,
         )
         end.attach(ours, hello_frame(hello))
         # By a copy: the trainer may leave the section at this moment.
@@ -504,7 +519,8 @@ class Weavelet:
         self._specs = self._registry.specs()
         self._state = self._registry.state()
         if self._end is not None:
-            self._end.post(controls_frame(self._specs, self._state), "controls")
+            notices = self._registry.notices.kinds
+            self._end.post(controls_frame(self._specs, self._state, notices), "controls")
 
     def _registering(self, decorate: Callable[[F], F]) -> Callable[[F], F]:
         def decorated(function: F) -> F:

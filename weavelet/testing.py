@@ -19,6 +19,7 @@ from weavelet.messages import (
     Entry,
     FromSidecar,
     FromTrainer,
+    Notice,
     Outcome,
     Pause,
     Position,
@@ -75,8 +76,8 @@ class LocalEnd:
 
 
 class LocalSession(Weavelet):
-    """A session whose operator is the test: `push`, `act`, `pause`, `resume` and `request_stop`
-    queue an entry for the next poll.
+    """A session whose operator is the test: `push`, `act`, `pause`, `resume`, `request_stop` and
+    `notify` queue an entry for the next poll.
 
     `outcomes` are what became of them, in order; `samples` what was reported.
     """
@@ -124,6 +125,10 @@ class LocalSession(Weavelet):
     def request_stop(self, reason: str = "") -> str:
         """Queue a stop."""
         return self.deliver(Stop(reason))
+
+    def notify(self, kind: str, **detail: Any) -> str:
+        """Queue a notice of an event outside, `notify("device_failed", device="GPU-1")`."""
+        return self.deliver(Notice(kind, detail))
 
     def deliver(self, body: Body, *, at_step: int | None = None, expired: bool = False) -> str:
         """Queue any entry; `expired` makes it come too late. Returns the entry's id."""
