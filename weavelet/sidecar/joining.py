@@ -13,6 +13,7 @@ from weavelet.messages import (
     Begin,
     Entry,
     Freeze,
+    Notice,
     Pause,
     Position,
     Set,
@@ -82,7 +83,7 @@ def plan(
             continue
         end = settled.get(entry.id)
         if end is None:
-            once = isinstance(entry.body, (Act, Pause, Stop))
+            once = isinstance(entry.body, (Act, Notice, Pause, Stop))
             deliver.append(replace(logged, earlier=once and replica in entry.addressed))
         elif _died_in(end, replica) and logged.expires is not None and logged.expires > now:
             deliver.append(replace(logged, earlier=True))

@@ -58,6 +58,7 @@ class Fleet:
         life.identity, life.order = who, life.order or sequence
         life.heard = max(life.heard, at)
         life.controls = registration.controls
+        life.notices = frozenset(registration.notices)
         life.views = [control_view(spec) for spec in registration.controls]
         self._touch(replica)
 
@@ -188,7 +189,7 @@ class Fleet:
 
     def snapshot(self, now: float, runs: Sequence[str] = ()) -> list[JobView]:
         """All jobs of `runs` (empty: of all) with their replicas, as of the last `tick`."""
-        return [job.view(self._rows(job, now)) for job in self._jobs() if _in(job, runs)]
+        return [job.view(self._rows(job, now)) for job in self.jobs() if _in(job, runs)]
 
     def devices(self, runs: Sequence[str] = ()) -> list[DeviceView]:
         """All devices that live replicas of `runs` (empty: of all) use, as of the last `tick`."""
@@ -205,7 +206,7 @@ class Fleet:
         """
         if since < self._reset:
             return Snapshot(jobs=self.snapshot(now, runs), devices=self.devices(runs))
-        jobs = [job for job in self._jobs() if _in(job, runs)]
+        jobs = [job for job in self.jobs() if _in(job, runs)]
         replicas: list[ReplicaView] = []
         for job in jobs:
             replicas += self._rows(job, now, since)
@@ -235,7 +236,7 @@ class Fleet:
     def _tick_devices(self, now: float) -> None:
         lives = (
             replica.current
-            for job in self._jobs()
+            for job in self.jobs()
             for replica in job.replicas.values()
             if replica.lives(now, self.since)
         )
@@ -262,7 +263,8 @@ class Fleet:
             for life, state in replica.rows(now)
         ]
 
-    def _jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[Job]:
+        """All jobs of all runs."""
         for jobs in self.runs.values():
             yield from jobs.values()
 
@@ -298,7 +300,7 @@ class Fleet:
 
     def unbegun(self, now: float) -> list[Job]:
         """Live jobs without a Begin."""
-        return [job for job in self._jobs() if math.isinf(job.order) and self.is_live(job, now)]
+        return [job for job in self.jobs() if math.isinf(job.order) and self.is_live(job, now)]
 
     def _stranger(self, run: str, job: str, said: Heartbeat, at: float) -> None:
         # One that was refused control may never register; it is shown all the same.

@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import (
     Begin,
     Entry,
+    External,
     Heartbeat,
     Lifecycle,
     Outcome,
@@ -22,6 +25,7 @@ from weavelet.messages import (
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.history import History
 from weavelet.weaver.log import JobLog, Life
+from weavelet.weaver.notices import Event, Events, crash
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Bus, StoreChanged, Stored
 
@@ -29,20 +33,23 @@ log = logging.getLogger("weavelet.weaver")
 
 T = TypeVar("T")
 _RETRY_SECONDS = 0.2
+_LAST_EVENTS = 1000
+_EVENT_BYTES = 64 * 1024
 
 
 class Ingest:
     """What is in the streams, as `fleet`, `logs` and `history`, once `ready` is set.
 
     `on_entry` is called for every entry that is new or whose fate has changed, `on_report` for
-    every batch of samples, both only when ready. `stirred` is set by whatever may make a Begin or
-    a Settled due.
+    every batch of samples, both only when ready. `stirred` is set by whatever may make a Begin, a
+    Settled or a notice due; `events` are what the latter come from.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.fleet = Fleet(time.monotonic())
         self.history = History()
+        self.events = Events()
         self.logs: dict[tuple[str, str], JobLog] = {}
         self.ready = asyncio.Event()
         self.stirred = asyncio.Event()
@@ -91,6 +98,7 @@ class Ingest:
         self.ready.clear()
         self.fleet.clear(time.monotonic())
         self.history.clear()
+        self.events.clear()
         self.logs.clear()
         self._announce()
         beats = await self.bus.subscribe(subjects.ALL_HEARTBEATS, self._on_heartbeat)
@@ -100,6 +108,7 @@ class Ingest:
             await together(
                 self._follow(subjects.CONTROL, subjects.ALL_CONTROL, epoch, caught_up[0]),
                 self._follow(subjects.OUTCOME, subjects.ALL_OUTCOMES, epoch, caught_up[1]),
+                self._follow_events(epoch),
                 self._become_ready(caught_up),
             )
         finally:
@@ -125,6 +134,15 @@ class Ingest:
             self._fold(stored, time.monotonic() - age)
             if last is not None and stored.sequence >= last.sequence:
                 caught_up.set()
+
+    async def _follow_events(self, epoch: str) -> None:
+        """From the last ones on: what happened long ago is not told any more."""
+        subject = subjects.ALL_EXTERNAL
+        last = await self._insist(partial(self.bus.last, subjects.EXTERNAL, subject))
+        after = max(0, last.sequence - _LAST_EVENTS) if last else 0
+        async for stored in self.bus.follow(subjects.EXTERNAL, subject, after, epoch=epoch):
+            age = await self._insist(partial(self.bus.age, stored))
+            self._fold_event(stored, time.monotonic() - age)
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         while True:
@@ -158,11 +176,33 @@ class Ingest:
                 self._tell(self.log(where.run, where.job).decided(message))
             case Lifecycle(replica=where.replica):
                 self.fleet.ended(where.run, where.job, message, at)
+                if message.state == "crashed":
+                    place = (where.run, where.job, where.replica)
+                    self.events.happened(crash(stored.sequence, at, place, message.reason))
             case None:
                 return
             case _:
                 self.complain(stored.subject, f"{type(message).__name__} does not belong there")
         self.stirred.set()
+
+    def _fold_event(self, stored: Stored, at: float) -> None:
+        where = subjects.parse(stored.subject)
+        if len(stored.data) > _EVENT_BYTES:
+            self.complain(stored.subject, f"an event of {len(stored.data)} bytes")
+            return
+        message = self._decode(stored.subject, stored.data)
+        if where is None or message is None:
+            return
+        if not isinstance(message, External):
+            self.complain(stored.subject, f"{type(message).__name__} is no event")
+        elif message.source not in ("", where.source):
+            self.complain(stored.subject, "it says that it comes from another source")
+        elif not subjects.is_slug(message.kind):
+            self.complain(stored.subject, "its kind is not 1 to 64 of A-Z a-z 0-9 _ -")
+        else:
+            external = replace(message, source=where.source)
+            self.events.happened(Event(f"external {stored.sequence}", at, external))
+            self.stirred.set()
 
     def _fold_entry(self, run: str, job: str, stored: Stored, message: Any, at: float) -> None:
         found = self.log(run, job)

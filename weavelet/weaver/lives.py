@@ -39,6 +39,7 @@ class Incarnation:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     controls: tuple[ControlSpec, ...] = ()
     views: list[ControlView] = field(default_factory=list)
+    notices: frozenset[str] = frozenset()
 
     @property
     def devices(self) -> tuple[Device, ...]:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
-from weavelet.messages import Begin, Entry, Freeze, Outcome, Settled, Unfreeze
+from weavelet.messages import Begin, Entry, Freeze, Notice, Outcome, Settled, Unfreeze
 from weavelet.weaver.protocol import EntryUpdate
 from weavelet.weaver.views import entry_view, outcome_view
 
@@ -31,6 +32,7 @@ AMEND_SECONDS = 0.5
 
 AUTHOR = "weaver"
 _TEXT_LIMIT = 500
+_MOST_NOTICES = 256
 
 
 class Replicas(Protocol):
@@ -108,7 +110,8 @@ class Life:
 class JobLog:
     """The folded control log of one job.
 
-    `last` is the sequence of the last entry read, `begun` whether there was a Begin.
+    `last` is the sequence of the last entry read, `begun` whether there was a Begin, `notices` the
+    last of these, oldest first.
     """
 
     def __init__(self, run: str, job: str) -> None:
@@ -118,6 +121,7 @@ class JobLog:
         self.begun = False
         self.frozen_by: str | None = None
         self.lives: dict[str, Life] = {}
+        self.notices: deque[Life] = deque(maxlen=_MOST_NOTICES)
         self._open: dict[str, Life] = {}
         self._early: dict[str, list[Outcome]] = {}
 
@@ -133,6 +137,8 @@ class JobLog:
             self.frozen_by = entry.author if isinstance(entry.body, Freeze) else None
         life = Life(self.run, self.job, entry, sequence, time, at)
         self.lives[entry.id] = life
+        if isinstance(entry.body, Notice):
+            self.notices.append(life)
         if life.asks:
             self._open[entry.id] = life
         for outcome in self._early.pop(entry.id, ()):

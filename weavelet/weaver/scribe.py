@@ -1,4 +1,4 @@
-"""Writes to the control logs: commands, the Begin of a job, and what became of its entries.
+"""Writes to the control logs: commands, a job's Begin, notices, and what became of the entries.
 
 Every write is compare-and-set on the last entry that this weaver has read, so that several weavers
 can write to one log: who loses the race reads on, looks again whether the entry still makes sense,
@@ -123,6 +123,8 @@ class Scribe:
         for found in list(self._ingest.logs.values()):
             if next(found.due(fleet, now), None) is not None:
                 await self._in_turn(found.run, found.job, self._settle(found, now))
+        for job, entry in self._ingest.events.due(fleet, self._ingest.logs, now):
+            await self._in_turn(job.run, job.name, self._notify(job, entry))
 
     async def _in_turn(self, run: str, job: str, write: Coroutine[Any, Any, None]) -> None:
         async with self._turns[run, job]:
@@ -146,6 +148,14 @@ class Scribe:
                 life = found.read(entry, found.last, 0.0, now)
                 if life is not None:
                     self._ingest.on_entry(life)
+
+    async def _notify(self, job: Job, entry: Entry) -> None:
+        await self._begin(job)
+        try:
+            await self._append(self._ingest.log(job.run, job.name), entry)
+        except LostRace as lost:
+            # It comes again, unless another weaver was faster with it.
+            await self._read_on(job.run, job.name, lost.last)
 
     async def _begin(self, job: Job) -> None:
         found = self._ingest.log(job.run, job.name)

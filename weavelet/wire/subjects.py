@@ -94,6 +94,11 @@ def stream_of(subject: str) -> str | None:
     return _STREAMS.get(parsed.kind) if parsed else None
 
 
+def is_slug(text: str) -> bool:
+    """Whether a text can be a part of a subject."""
+    return _SLUG.match(text) is not None
+
+
 def _join(*tokens: str) -> str:
     for token in tokens:
         if not _SLUG.match(token):
