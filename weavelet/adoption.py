@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from weavelet.decisions import Adopted
 from weavelet.messages import Change, Entry, OutcomeKind, Record, Set, Value
 
+_ADOPTION = "adopt-"
+
 
 class Past(Record, frozen=True):
     """What became of an entry: kept with the user's checkpoint, so that it is not done again.
@@ -46,11 +48,21 @@ class Adoption(msgspec.Struct, frozen=True):
     order: int
 
 
+def adoption_id(incarnation: str) -> str:
+    """The id of the one entry by which a life takes over what the log says was applied."""
+    return f"{_ADOPTION}{incarnation}"
+
+
+def is_adoption(entry: Entry) -> bool:
+    """Whether an entry stands for what the log says was applied."""
+    return entry.id.startswith(_ADOPTION) and not entry.author
+
+
 def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -> Adoption:
     """Fold the applied Sets that the checkpoint does not hold, in the order of their commits.
 
-    A scheduled one whose step is still to come waits for it. Either way, what was committed later
-    holds.
+    A scheduled one whose step is still to come waits for it, and one for some replicas alone stays
+    by itself. Either way, what was committed later holds.
     """
     values: dict[str, Value] = {}
     replaced: set[str] = set()
@@ -61,7 +73,8 @@ def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -
         mine = entry.body.values if isinstance(entry.body, Set) else {}
         left = {name: value for name, value in mine.items() if name not in replaced}
         past = decided.get(entry.id)
-        if past is None and entry.at_step is not None and entry.at_step > step:
+        ahead = entry.at_step is not None and entry.at_step > step
+        if past is None and (ahead or entry.targets):
             waiting.append(replace(each, entry=replace(entry, body=Set(left))))
             continue
         replaced.update(mine)

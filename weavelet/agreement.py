@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from weavelet.adoption import Adoption, Past
+from weavelet.adoption import Adoption, Past, adoption_id
 from weavelet.decisions import GROUP, Adopted, Decision, Item, Keys, decode_decisions, decode_items
 from weavelet.keystore import Add, Put, Read, Steps
 from weavelet.leading import NEVER, Leader
@@ -148,7 +148,7 @@ class Agreement:
             self._tell_past(each.entry, each.sequence, adopted=True)
         if self._leader is None:
             return
-        identifier = f"adopt-{self._incarnation}"
+        identifier = adoption_id(self._incarnation)
         if adoption.adopts:
             entry = Entry(id=identifier, author="", body=adoption.values)
             self._adopting[identifier] = (entry, 0, adoption.adopts)
@@ -158,6 +158,14 @@ class Agreement:
         self._leader.planner.adopt(adoption, identifier)
         if self.off is not None:
             self._refuse_all()
+
+    def recall(self, past: Mapping[str, Past]) -> None:
+        """A checkpoint was loaded: what it says was decided is not decided again."""
+        self.decided.update(past)
+        self._past.update(past)
+        if self._leader is not None:
+            orders = [each.order for each in past.values()]
+            self._leader.planner.order = max([self._leader.planner.order, *orders])
 
     def poll(self) -> Steps[None]:
         """Join at first; then decide ahead, as the leader, and apply what is decided for this tick.

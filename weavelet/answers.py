@@ -37,12 +37,10 @@ class Answers:
         sequence: int,
         verdict: Verdict,
         step: int | None,
-        *,
-        adopted: bool = False,
     ) -> None:
         """Tell what became of an entry, and remember that it is decided."""
         self._memory.decided[entry] = Past(verdict.kind, step)
-        self.tell(entry, sequence, verdict, step, adopted=adopted)
+        self.tell(entry, sequence, verdict, step)
 
     def tell(
         self,
@@ -52,6 +50,7 @@ class Answers:
         step: int | None,
         *,
         adopted: bool = False,
+        order: int = 0,
     ) -> None:
         """Tell what became of an entry."""
         outcome = Outcome(
@@ -67,6 +66,7 @@ class Answers:
             traceback=verdict.traceback,
             state=self._registry.state(),
             adopted=adopted,
+            order=order,
         )
         try:
             frame = encode(Decided(outcome))

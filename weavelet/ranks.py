@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from weavelet.adoption import Adoption, Past
+from msgspec.structs import replace
+
+from weavelet.adoption import Adoption, Past, is_adoption
 from weavelet.agreement import Agreement, Ending
 from weavelet.answers import Answers
 from weavelet.channel.page import Page, Phase
@@ -36,7 +38,8 @@ class Group(Protocol):
 class Ranks:
     """One rank's part, called by the safe point.
 
-    `look` waits for the channel, at most so many seconds, and brings here what has come.
+    `do` carries out an entry on this replica, `started` tells the sidecar before it is run. `look`
+    waits for the channel, at most so many seconds, and brings here what has come.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class Ranks:
         answers: Answers,
         page: Page,
         *,
+        do: Callable[[Entry], Verdict],
+        started: Callable[[str, int], None],
         look: Callable[[float], None],
         past: Mapping[str, Past],
     ) -> None:
@@ -66,8 +71,10 @@ class Ranks:
         self._registry = registry
         self._answers = answers
         self._page = page
+        self._do = do
+        self._started = started
         self._look = look
-        self._step = 0
+        self._sequences: dict[str, int] = {}
         self._changes: list[Change] = []
 
     @property
@@ -80,17 +87,21 @@ class Ranks:
         """Why the ranks do not agree any more, None while they do."""
         return self.agreement.off
 
-    def submit(self, message: Deliver) -> None:
-        """An entry has come from the log."""
+    def submit(self, message: Deliver) -> bool:
+        """An entry has come from the log; whether its outcome is still to come."""
+        identifier = message.entry.id
+        known = identifier in self.agreement.decided
+        if not known:
+            self._sequences[identifier] = message.position.sequence
         self.agreement.submit(message)
+        return not known
 
     def adopt(self, adoption: Adoption) -> None:
         """Have all ranks take over what the log says was applied."""
         self.agreement.adopt(adoption)
 
-    def poll(self, step: int) -> list[Change]:
+    def poll(self) -> list[Change]:
         """Apply what the ranks have decided for this poll, hold while they are paused."""
-        self._step = step
         self._changes = []
         words = self._page.words
         phase = words[Page.PHASE]
@@ -130,7 +141,7 @@ class Ranks:
 
     def validate(self, entry: Entry) -> str | None:
         """Why the entry cannot be done here."""
-        match entry.body:
+        match self._mine(entry).body:
             case Set(values=values, expect=expect):
                 verdict = self._registry.apply(values, expect=expect, dry_run=True)
                 return None if verdict.kind == "skipped" else verdict.reason
@@ -139,20 +150,13 @@ class Ranks:
         return None
 
     def run(self, entry: Entry) -> Verdict:
-        """Do it with the replica's controls."""
-        body = entry.body
-        match body:
-            case Set():
-                by = f"set by {entry.author} at step {self._step}"
-                return self._registry.apply(
-                    body.values, expect=body.expect, dry_run=body.dry_run, by=by
-                )
-            case Act():
-                return self._registry.run(body.name, body.arguments)
-            case Pause() | Resume() | Stop():
-                return Verdict("applied")
-        reason = f"this version of weavelet does not know what {type(body).__name__} is"
-        return Verdict("skipped", reason=reason)
+        """Do it; what holds or ends training is done by agreement itself."""
+        if isinstance(entry.body, (Pause, Resume, Stop)):
+            return Verdict("applied")
+        if entry.id in self._sequences:
+            # Else its sidecar has not brought it, and would not tell of a death in the midst of it.
+            self._started(entry.id, self._sequences[entry.id])
+        return self._do(self._mine(entry))
 
     def undo(self, entry: Entry) -> None:
         """Set back what `run` has set."""
@@ -166,12 +170,27 @@ class Ranks:
 
     def conclude(self, ending: Ending) -> None:
         """An entry came to its end here: tell it."""
-        verdict = ending.verdict
+        entry, verdict = ending.entry, ending.verdict
+        self._sequences.pop(entry.id, None)
         if verdict.kind == "applied":
             self._changes += verdict.changes
         if not ending.adopts:
-            self._answers.answer(ending.entry.id, ending.sequence, verdict, ending.step)
+            self._answers.tell(entry.id, ending.sequence, verdict, ending.step, order=ending.order)
         bare = Verdict(verdict.kind, reason=verdict.reason)
         for each in ending.adopts:
             said = verdict if each is ending.adopts[-1] else bare
-            self._answers.answer(each.entry, each.sequence, said, ending.step, adopted=True)
+            self._answers.tell(
+                each.entry, each.sequence, said, ending.step, adopted=True, order=each.order
+            )
+
+    def _mine(self, entry: Entry) -> Entry:
+        """What is to be done here: what was adopted may name what only other ranks have."""
+        if not is_adoption(entry) or not isinstance(entry.body, Set):
+            return entry
+        known = self._registry.names()
+        values = {name: value for name, value in entry.body.values.items() if name in known}
+        if missing := ", ".join(sorted(entry.body.values.keys() - known)):
+            _log.warning(
+                "the log of this job sets %s, which this replica has not registered", missing
+            )
+        return replace(entry, body=Set(values))
