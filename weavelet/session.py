@@ -357,6 +357,8 @@ class Weavelet:
         The value of every control that can be read, and which entries of the job's log were
         decided, so that a life resumed from it applies none of them twice.
         """
+        if self._safe_point is not None:
+            self._safe_point.remember()
         state = self._memory.write(self.run, self.job, self._polled_step(), self._registry.values())
         return dict(state)
 
@@ -384,6 +386,7 @@ class Weavelet:
         changes = checkpoint.restore(self._registry, values, strict=strict)
         self._memory.hold(loaded, self.run, self.job)
         if self._safe_point is not None:
+            self._safe_point.recall()
             self._safe_point.announce_again()
         self._ring()
         return changes
