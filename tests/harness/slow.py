@@ -26,6 +26,23 @@ class Deaf:
     def ask(self, kind, **fields):
         self.socket.sendall(_frame(json.dumps({"type": kind, "id": "deaf", **fields})))
 
+    def read_until(self, text):
+        """After all, read until some bytes come; all that came."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        got = bytearray()
+        seen = 0
+        while (place := got.find(text, max(0, seen - len(text)))) < 0:
+            seen = len(got)
+            data = self.socket.recv(1 << 18)
+            if not data:
+                raise ConnectionResetError
+            got += data
+        return bytes(got[:place])
+
+    def read_to_end(self):
+        """Read what is left; a connection that was cut ends by a reset."""
+        self.read_until(b"\0never\0")
+
 
 @contextmanager
 def never_reading(endpoint, **subscription):

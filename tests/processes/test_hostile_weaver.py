@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
 from harness.nats import asynchronous, running_bus, within
+from harness.stage import weaving
 from harness.weaver import living, serving, set_entry, talking
 from weavelet.weaver import clients
 from weavelet.wire import envelope, subjects
@@ -36,3 +44,97 @@ async def test_an_entry_that_cannot_be_settled_holds_up_no_other(tmp_path):
             assert settled["entry"]["id"] == "x" * 900_000
             answer = await talk.command("update_config", run="train", values={"lr": 0.25})
             assert answer["state"] == "applied"
+
+
+JUNK = (
+    b"\x16\x03\x01\x02\x00\x01\xff\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    b"POST /session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n" + b'{"token": "x"}',
+    b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000,
+)
+
+
+def test_what_is_no_http_does_not_fill_the_log(tmp_path):
+    """Without a token anybody on this machine can send it, as often as they like."""
+    with weaving(tmp_path / "home") as weaver:
+        address = urlsplit(weaver.endpoint.http_url)
+        before = len(weaver.log.read_text().splitlines())
+        for junk in JUNK * 20:
+            with socket.create_connection((address.hostname, address.port), 20) as connection:
+                connection.sendall(junk)
+                assert connection.recv(12)[9:] in (b"400", b"401", b"413")
+        with weaver.client() as client:
+            assert client.jobs() == []
+        assert len(weaver.log.read_text().splitlines()) - before <= len(JUNK)
+
+
+@asynchronous
+async def test_every_command_leaves_a_line(tmp_path, caplog):
+    """Who, from where, in which role, what, and the entry or why there is none."""
+    caplog.set_level(logging.INFO, "weavelet.weaver")
+    async with (
+        serving(tmp_path) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus),
+        talking(service.endpoint, headers={"X-Weavelet-Author": "ann@desk"}) as talk,
+    ):
+        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+        done = await talk.command("update_config", run="train", values={"lr": 0.25})
+        who = "ann@desk (operator, 127.0.0.1)"
+        what = "UpdateConfig {'run': 'train', 'values': {'lr': 0.25}}"
+        assert f"{who}: {what} (entry {done['entry']['id']})" in caplog.text
+        await talk.command("update_config", run="train", values={"lr": 7})
+        assert f"{who}: refused UpdateConfig" in caplog.text
+
+
+@asynchronous
+async def test_nobody_signs_as_a_rule_or_the_weaver(tmp_path):
+    """What stands in the log under these names is theirs."""
+    async with (
+        serving(tmp_path) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus),
+    ):
+        for name in ("weaver", "rule:pause_on_bad_loss"):
+            headers = {"X-Weavelet-Author": name}
+            async with talking(service.endpoint, headers=headers) as talk:
+                await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+                done = await talk.command("resume", run="train")
+                assert done["entry"]["author"] == "operator@127.0.0.1"
+
+
+@asynchronous
+async def test_a_token_of_before_is_none(tmp_path):
+    """Whoever removes secrets.json has locked out every link and cookie there was."""
+    async with serving(tmp_path) as service:
+        old = service.endpoint
+    (tmp_path / "secrets.json").unlink()
+    async with serving(tmp_path) as service:
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+            async with talking(service.endpoint, token=old.token):
+                pass
+
+
+@asynchronous
+async def test_prometheus_reads_a_weaver_that_serves(tmp_path):
+    """With the viewer's token; what a live replica reports is there by name."""
+    async with (
+        serving(tmp_path) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus) as (replica,),
+        talking(service.endpoint) as talk,
+        aiohttp.ClientSession() as session,
+    ):
+        await talk.rows(lambda rows: rows)
+        await replica.report(loss=0.5)
+        await talk.rows(lambda rows: rows["rank-0"]["metrics"])
+        headers = {"Authorization": f"Bearer {service.endpoint.viewer_token}"}
+        async with session.get(f"{service.endpoint.http_url}/metrics", headers=headers) as answer:
+            text = await answer.text()
+    wanted = 'weavelet_reported{job="j1",metric="loss",replica="rank-0",run="train"} 0.5'
+    assert wanted in text
+    assert "process_resident_memory_bytes" in text

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _VERBS = "weavelet.client.verbs"
 _VERB_HELP = {
-    "up": "Start the server on this machine.",
+    "up": "Start the server and its page on this machine.",
     "down": "Stop the server that `up` started.",
+    "run": "Run a command, and steer the PyTorch training in it.",
     "demo": "See it work: a small training with everything around it.",
     "ls": "List runs, jobs and replicas.",
     "show": "Show the controls, actions and replicas of a run.",

@@ -173,7 +173,7 @@ class Api:
                 await asyncio.sleep(allowance.wait(time.monotonic()))
                 if message.type is WSMsgType.TEXT:
                     await self._receive(client, message.data)
-                else:
+                elif message.type is WSMsgType.BINARY:
                     self._refuse(client, "expected a text frame, got a binary one")
         finally:
             self._news.leave(client)

@@ -8,12 +8,14 @@ viewer may do beyond looking is decided where messages are handled, by `Guard.ro
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 Role: TypeAlias = Literal["viewer", "operator"]
@@ -138,6 +140,30 @@ def cookie_name(request: web.Request) -> str:
     """The cookie that holds the token, one for each port: browsers mix up those of one host."""
     _, port = _split(request.headers.get(hdrs.HOST, ""))
     return f"weavelet-{port or 80}"
+
+
+def server_log(complain: Callable[[str, str], None]) -> logging.Logger:
+    """A log for aiohttp in which strangers cannot write at will.
+
+    What is no HTTP goes to `complain`, with where it came from and why; who leaves in the middle
+    of an answer is nothing to tell; the rest is logged.
+    """
+
+    def passes(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (HttpProcessingError, ConnectionError)):
+            return True
+        if isinstance(error, ConnectionError):
+            return False
+        remote = record.args[0] if isinstance(record.args, tuple) and record.args else "unknown"
+        complain(f"HTTP from {remote}", type(error).__name__)
+        return False
+
+    # Not getLogger's, which would keep the filter of every weaver of this process.
+    log = logging.Logger("weavelet.http")  # noqa: LOG001  for that reason
+    log.parent = logging.getLogger("weavelet")
+    log.addFilter(passes)
+    return log
 
 
 def _split(netloc: str) -> tuple[str, int | None]:

@@ -21,7 +21,7 @@ from weavelet import settings
 from weavelet.exceptions import BusError, CommandError
 from weavelet.settings import Endpoint
 from weavelet.weaver.api import PUBLIC, Api
-from weavelet.weaver.guard import Guard
+from weavelet.weaver.guard import Guard, server_log
 from weavelet.weaver.home import Home, Secrets, boot_id
 from weavelet.weaver.ingest import Ingest, together
 from weavelet.weaver.nats_server import NatsServer
@@ -193,7 +193,11 @@ class Service:
             reading.cancel()
             failing.cancel()
         runner = web.AppRunner(
-            api.application(), handle_signals=False, access_log=None, shutdown_timeout=1.0
+            api.application(),
+            handle_signals=False,
+            access_log=None,
+            logger=server_log(ingest.complain),
+            shutdown_timeout=1.0,
         )
         await runner.setup()
         self._stop.append(runner.cleanup)

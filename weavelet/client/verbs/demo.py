@@ -108,8 +108,8 @@ async def _service(home: Path, port: int) -> AsyncIterator[Endpoint]:
 def _welcome(home: Path, endpoint: Endpoint, steps: int) -> None:
     print(
         f"""\
-The weaver: {link(endpoint.http_url, endpoint.token)}
-To steer it, in another terminal:
+The page: {link(endpoint.http_url, endpoint.token)}
+To steer it from another terminal:
     export WEAVELET_HOME={shlex.quote(str(home))}
     weavelet ls
     weavelet set {RUN} lr=0.1 momentum=0.5

@@ -35,7 +35,7 @@ _REPEATED = {"allow_hosts": "allow-host", "rules": "rules"}
 
 def up(
     *,
-    port: Annotated[int | None, Parameter(help="Of the weaver; 0 for any free one [8080].")] = None,
+    port: Annotated[int | None, Parameter(help="Of the page; 0 for any free one [8080].")] = None,
     detach: Annotated[bool, Parameter(help="Run in the background; return when up.")] = False,
     home: HomeFolder = None,
     store: Annotated[Path | None, Parameter(help="Folder, on a local disk, for the log.")] = None,
@@ -59,7 +59,10 @@ def up(
     ] = (),
     json: Json = False,
 ) -> None:
-    """Start the server on this machine; until Ctrl-C, or in the background."""
+    """Start the server and its page on this machine; until Ctrl-C, or in the background.
+
+    Prints the link to the page; another one is for those who may look but not command.
+    """
     # Lazily: the weaver's parts take time that the other verbs do not have.
     from weavelet.weaver.home import AlreadyUpError, running  # noqa: PLC0415
     from weavelet.weaver.rulebook import load_all  # noqa: PLC0415
