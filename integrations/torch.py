@@ -15,6 +15,7 @@ from weavelet.integrations.optimizers import KNOWN, Switch
 from weavelet.integrations.rates import RefusedError, schedule_only
 from weavelet.integrations.scalars import AsyncScalars, Landed, is_on_device
 from weavelet.integrations.schedulers import around_steps
+from weavelet.integrations.work import OwnWork
 
 __all__ = ["AsyncScalars", "BatchSampler", "Binding", "Landed", "bind", "is_on_device"]
 
@@ -100,6 +101,8 @@ def bind(
     try:
         if inner is not None:
             binding.add_optimizer(inner, schedulers, switch)
+            if not any(each.measures for each in bindings.values()):
+                binding.measure(inner)
         if sampler is not None:
             binding.add_sampler(sampler)
     except BaseException:
@@ -118,6 +121,8 @@ class Binding:
         self._undo: list[Callable[[], None]] = []
         self.closed = False
         """Whether its controls reject what they are told."""
+        self.measures = False
+        """Whether it tells the session how long a step takes on its own."""
 
     def close(self) -> None:
         """Take the hooks away. What has been set stays, until a scheduler steps."""
@@ -142,6 +147,11 @@ class Binding:
         controls.declare()
         if switcher is not None:
             self._add_switch(switcher, controls)
+
+    def measure(self, optimizer: Optimizer) -> None:
+        """Tell the session how long each step takes before the ranks wait for each other."""
+        self.measures = True
+        self._undo.append(OwnWork(self._w, optimizer).close)
 
     def add_sampler(self, sampler: BatchSampler) -> None:
         """Declare a loader's batch size."""

@@ -38,6 +38,13 @@ def enter(session: Weavelet) -> None:
     _end_with_multiprocessing_children()
 
 
+def make_way() -> None:
+    """A session is about to begin: one that stands in for it ends."""
+    for session in _active.copy():
+        if session._gives_way:  # noqa: SLF001  no user should
+            session.stop()
+
+
 def leave(session: Weavelet) -> None:
     """The session is over."""
     if session in _active:

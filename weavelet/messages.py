@@ -403,6 +403,7 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     claiming: bool = False
     config_hash: str = ""
     devices: tuple[Device, ...] = ()
+    work: float | None = None
 
 
 class ReportBatch(Record, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,8 @@ class Weavelet:
         self._identity: Identity | None = None
         self._sections: list[Section] = []
         self._running = False
+        self._gives_way = False
+        self._returned = 0.0
         self.stopped = False
         """Whether the session ended because the job was told to stop."""
         self._rest()
@@ -189,6 +192,7 @@ class Weavelet:
             raise SessionError(msg)
         self.stopped = False
         self._safe_point = None
+        lifetime.make_way()
         if self.mode != "disabled":
             self._begin()
         self._running = True
@@ -456,6 +460,7 @@ class Weavelet:
             changes = safe_point.run(step)
             remote.collect()
             end.flush()
+            self._returned = time.monotonic()
             return changes, safe_point.scheduled
 
         self.poll = self._make_poll(page, look, safe_point)
@@ -560,8 +565,18 @@ class Weavelet:
         if self._page is None or self._end is None:
             return
         inside = bool(self._sections)
+        self._returned = time.monotonic()
         self._page.words[Page.PHASE] = Phase.IN_SECTION if inside else Phase.RUNNING
         self._end.post(encode(self._sections[-1] if inside else Section(None)), "section")
+
+    def _worked(self, since: float | None) -> None:
+        """The step that runs has done what it does on its own; it began at `since`, None: unknown.
+
+        What the safe point or a section took of that time is left out.
+        """
+        if self._page is not None:
+            took = 0.0 if since is None else time.monotonic() - max(since, self._returned)
+            self._page.words[Page.WORK] = round(took * 1e6)
 
     def _warn_about_hosts(self) -> None:
         world, local = settings.world_size_of(), settings.local_world_size_of()

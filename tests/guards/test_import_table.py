@@ -27,9 +27,20 @@ FRAMEWORKS = {"accelerate", "lightning", "numpy", "sklearn", "torch", "transform
 
 PARTS_OF_TORCH = {
     f"weavelet.integrations.{part}"
-    for part in ("groups", "loaders", "moments", "optimizers", "rates", "scalars", "schedulers")
+    for part in (
+        "groups",
+        "loaders",
+        "moments",
+        "optimizers",
+        "rates",
+        "scalars",
+        "schedulers",
+        "work",
+    )
 }
 """What `weavelet.integrations.torch` is made of."""
+
+PARTS_OF_AUTO = {"weavelet.integrations.places", "weavelet.integrations.watching"}
 
 
 class Rule(NamedTuple):
@@ -85,7 +96,8 @@ TABLE = {
     "integrations.accelerate": Rule({"weavelet", "torch", "accelerate", *ADAPTERS}),
     "integrations.transformers": Rule({"weavelet", "torch", "transformers", *ADAPTERS}),
     "integrations.demo": Rule({"weavelet", "torch", "sklearn"}),
-    "integrations.auto": Rule({"weavelet", "torch", *ADAPTERS}),
+    "integrations.auto": Rule({"weavelet", "torch", *ADAPTERS, *PARTS_OF_AUTO}),
+    "integrations.untouched": Rule(set(), {"weavelet.integrations.auto", "sitecustomize"}),
     "examples": Rule({*PUBLIC, *FRAMEWORKS}),
 }
 

@@ -34,6 +34,7 @@ class Page:
     7     TAKEN     sidecar          samples that have come to a sidecar, gaps included
     8     STORED    sidecar          of these, stored by the bus
     9     COUNTED   trainer          1 once poll() was called without a step
+    10    WORK      trainer          microseconds that the last step took on its own; 0: unknown
     ====  ========  ===============  ==================================================
 
     A sidecar begins with what its predecessor left in TAKEN and STORED, so that what died with that
@@ -47,7 +48,7 @@ class Page:
     that answers counts in LOOKS, and so does the first one.
     """
 
-    BELL, LOOKS, STEP, PHASE, SAMPLED, DROPPED, PAUSED, TAKEN, STORED, COUNTED = range(10)
+    BELL, LOOKS, STEP, PHASE, SAMPLED, DROPPED, PAUSED, TAKEN, STORED, COUNTED, WORK = range(11)
 
     def __init__(self, descriptor: int) -> None:
         """Map the page behind `descriptor`, which this object owns from here on."""

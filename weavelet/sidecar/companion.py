@@ -38,7 +38,7 @@ from weavelet.sidecar.claim import PROBE, Claim
 from weavelet.sidecar.control import Control
 from weavelet.sidecar.life import is_frozen
 from weavelet.sidecar.outbox import Outbox
-from weavelet.sidecar.progress import STALL_FLOOR, Progress, state
+from weavelet.sidecar.progress import STALL_FLOOR, Progress, Work, state
 from weavelet.sidecar.server import find_server
 from weavelet.sidecar.vitals import Reading, Vitals
 from weavelet.wire import subjects
@@ -84,6 +84,7 @@ class Companion:
         self._speak = asyncio.Event()
         self._yielded = asyncio.Event()
         self._progress = Progress(time.monotonic(), _stall_floor())
+        self._work = Work()
         self._vitals = Reading({}, ())
         self._heartbeat_subject = subjects.heartbeat(identity.run, identity.job, identity.replica)
         self._controls, self._notices = hello.controls, hello.notices
@@ -267,6 +268,7 @@ class Companion:
         looks, step, phase = words[Page.LOOKS], words[Page.STEP], words[Page.PHASE]
         if not self._progress.look(now, looks, step, phase, words[Page.PAUSED] / 1000):
             self._end.ring()
+        self._work.look(step, words[Page.WORK])
         section = self._section
         overdue = (
             section is not None
@@ -294,6 +296,7 @@ class Companion:
             claiming=not self._claim.held,
             config_hash=self._outbox.config_hash,
             devices=self._vitals.devices,
+            work=self._work.median,
         )
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 

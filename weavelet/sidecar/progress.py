@@ -14,6 +14,7 @@ STALL_STEPS = 10
 """How many median steps without a poll count as a hang."""
 
 _WINDOW = 10
+_WORK_WINDOW = 16
 
 
 class Progress:
@@ -65,6 +66,26 @@ class Progress:
             return False
         median = statistics.median(self._durations) if self._durations else 0.0
         return now - self._moved > max(self._floor, STALL_STEPS * median)
+
+
+class Work:
+    """How long this trainer's steps take on their own. Fed as `Progress` is."""
+
+    def __init__(self) -> None:
+        self._step: int | None = None
+        self._seconds: deque[float | None] = deque(maxlen=_WORK_WINDOW)
+
+    def look(self, step: int, microseconds: int) -> None:
+        """Take in the page's words; a step is counted once."""
+        if step != self._step:
+            self._seconds.append(microseconds / 1e6 if microseconds > 0 else None)
+        self._step = step
+
+    @property
+    def median(self) -> float | None:
+        """Seconds, over the last looks; None where none of them could tell."""
+        known = [seconds for seconds in self._seconds if seconds is not None]
+        return statistics.median(known) if known else None
 
 
 def state(

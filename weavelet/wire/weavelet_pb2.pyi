@@ -384,7 +384,7 @@ class Device(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[DeviceKind, str]] = ..., utilization_percent: _Optional[float] = ..., temperature_celsius: _Optional[float] = ..., memory_used_bytes: _Optional[float] = ..., memory_total_bytes: _Optional[float] = ..., power_watts: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "vitals", "claiming", "config_hash", "devices")
+    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "vitals", "claiming", "config_hash", "devices", "work")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -405,6 +405,7 @@ class Heartbeat(_message.Message):
     CLAIMING_FIELD_NUMBER: _ClassVar[int]
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     state: ReplicaState
@@ -418,7 +419,8 @@ class Heartbeat(_message.Message):
     claiming: bool
     config_hash: str
     devices: _containers.RepeatedCompositeFieldContainer[Device]
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ...) -> None: ...
+    work: float
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., work: _Optional[float] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")
