@@ -17,6 +17,7 @@ from weavelet.weaver.devices import device_views
 from weavelet.weaver.history import MOST_NAMES
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import DeviceView, JobView, ReplicaView, Snapshot, StatusUpdate
+from weavelet.weaver.stragglers import slowest
 from weavelet.weaver.views import control_view
 
 DEVICE_SECONDS = 1.0
@@ -223,8 +224,9 @@ class Fleet:
             newest = self.newest(run, now)
             for job in jobs.values():
                 shown = (self.is_live(job, now), job is newest, job.frozen_by, job.begun)
-                if shown != job.shown:
-                    job.shown = shown
+                slow = slowest(job.work(now), job.slowest)
+                if (shown, slow) != (job.shown, job.slowest):
+                    job.shown, job.slowest = shown, slow
                     self.version += 1
                     job.version = self.version
                 for replica in job.replicas.values():

@@ -117,6 +117,20 @@ class Job:
     def view(self, replicas: list[ReplicaView]) -> JobView:
         """The job as it was last shown, with these of its replicas."""
         live, newest, frozen_by, begun = self.shown or (False, False, self.frozen_by, self.begun)
+    slowest: str | None = None
+
+    def work(self, now: float) -> dict[str, float | None]:
+        """Seconds that a step takes each replica that trains on its own."""
+        return {
+            name: _seconds(replica.current.beat.work)
+            for name, replica in self.replicas.items()
+            if replica.current.beat and replica.current.state_at(now) == "running"
+        }
+
+    @property
+    def live(self) -> bool:
+        """Whether any of its replicas lives, as it was last shown."""
+        return self.shown is not None and self.shown[0]
         return JobView(
             run=self.run,
             job=self.name,
@@ -128,6 +142,7 @@ class Job:
         )
 
 
+            slowest=self.slowest,
 def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaView:
     """An incarnation as clients see it."""
     who, beat = life.identity, life.beat
@@ -156,7 +171,12 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         config_hash=beat.config_hash if beat else "",
     )
 
+        work=_seconds(beat.work) if beat else None,
 
 def _finite(vitals: dict[str, float]) -> dict[str, float]:
     """Without the words for what is no number, which no client would take for one."""
     return {name: value for name, value in vitals.items() if math.isfinite(value)}
+def _seconds(work: float | None) -> float | None:
+    return work if work is not None and math.isfinite(work) and work >= 0 else None
+
+

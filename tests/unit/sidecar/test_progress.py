@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weavelet.channel.page import Phase
-from weavelet.sidecar.progress import STALL_FLOOR, Progress, state
+from weavelet.sidecar.progress import STALL_FLOOR, Progress, Work, state
 
 
 class Watched:
@@ -196,3 +196,22 @@ QUIET = {"frozen": False, "stalled": False, "overdue": False, "conflict": False}
 def test_the_strongest_sign_gives_the_word(phase, looks, signs, word):
     """Refused control before frozen, frozen before paused, paused before stalled."""
     assert state(phase, looks, **{**QUIET, **dict.fromkeys(signs, True)}) == word
+
+
+def test_own_work_is_the_median_of_steps():
+    """A step that is seen twice counts once; steps that could not tell count for nothing."""
+    work = Work()
+    assert work.median is None
+    for step, microseconds in enumerate((0, 1000, 90_000, 2000)):
+        work.look(step, microseconds)
+        work.look(step, 500_000)
+    assert work.median == 0.002
+
+
+def test_own_work_is_forgotten_when_it_cannot_be_told():
+    """What was true of earlier steps is not said of those of today."""
+    work = Work()
+    work.look(0, 1000)
+    for step in range(1, 17):
+        work.look(step, 0)
+    assert work.median is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from weavelet.client import output
@@ -31,11 +32,25 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
     ):
         if rows:
             output.say(f"\n{output.table(header, rows)}")
+    if found.slowest is not None:
+        output.say(f"\n{_slowest(found, found.slowest)}")
 
 
 _CONTROLS = ("CONTROL", "VALUE", "TYPE", "UNIT", "", "DOC")
 _ACTIONS = ("ACTION", "ARGUMENTS", "", "DOC")
-_REPLICAS = ("REPLICA", "STATE", "STEP", "RATE", "RANK", "HOST", "PID", "DEVICE", "METRICS", "WHY")
+_REPLICAS = (
+    "REPLICA",
+    "STATE",
+    "STEP",
+    "RATE",
+    "OWN WORK",
+    "RANK",
+    "HOST",
+    "PID",
+    "DEVICE",
+    "METRICS",
+    "WHY",
+)
 
 
 def _title(job: protocol.JobView) -> str:
@@ -83,12 +98,29 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
+def _slowest(job: protocol.JobView, name: str) -> str:
+    """Who the others wait for, and by how much."""
+    work = {each.replica: each.work for each in job.replicas if each.work is not None}
+    others = [seconds for replica, seconds in work.items() if replica != name]
+    if name not in work or not others:
+        return f"Slowest: {name}."
+    return (
+        f"Slowest: {name}, whose own work takes {_milliseconds(work[name])} of a step; that of the "
+        f"others takes {_milliseconds(statistics.median(others))} (median)."
+    )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e3:.3g} ms"
+
+
 def _replica_row(replica: protocol.ReplicaView) -> tuple[str, ...]:
     return (
         replica.replica,
         output.state_text(replica),
         output.step_text(replica.step),
         output.rate_text(replica.rate),
+        _milliseconds(replica.work),
         "" if replica.rank is None else f"{replica.rank}/{replica.world_size or '?'}",
         replica.host,
         str(replica.pid or ""),
