@@ -15,7 +15,7 @@ export interface Scope {
 
 /** What can be commanded, apart from where. */
 export type Order =
-  | { type: 'update_config'; values: Record<string, Json>; dry_run: boolean }
+  | { type: 'update_config'; values: Record<string, Json>; expect: Record<string, Json>; dry_run: boolean }
   | { type: 'action'; name: string; arguments: Record<string, Json> }
   | { type: 'pause'; lease: number | null }
   | { type: 'resume' }
@@ -28,13 +28,13 @@ export const useCommands = defineStore('commands', () => {
   const connection = useConnection()
   const entries = useEntries()
 
-  /** Returns the number under which the command's fate is shown. */
-  function command(scope: Scope, order: Order, what: string): string {
+  function command(scope: Scope, order: Order, what: string): void {
     const id = connection.next()
     const where = { id, run: scope.run, job: scope.job, replicas: scope.replicas, at_step: scope.atStep }
-    const trouble = send({ ...order, ...where })
-    entries.asked({ id, run: scope.run, job: scope.job, what, entry: null, trouble })
-    return id
+    const problem = send({ ...order, ...where })
+    const trouble = problem === null ? null : { code: '', text: problem }
+    const { run, job } = scope
+    entries.asked({ id, run, job, kind: order.type, what, entry: null, trouble })
   }
 
   function send(message: ClientMessage): string | null {

@@ -3,7 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { outcome, update } from '../testing/made'
 import { EMPTY, foldEntry, foldLog, foldLost, foldRefusal, foldSent, ofJob } from './entries'
 
-const sent = { id: 'p1', run: 'train', job: 'job-1', what: 'set lr', entry: null, trouble: null }
+const sent = {
+  id: 'p1',
+  run: 'train',
+  job: 'job-1',
+  kind: 'update_config',
+  what: 'set lr',
+  entry: null,
+  trouble: null,
+}
 
 describe('entries', () => {
   it('follows one from accepted to applied', () => {
@@ -23,7 +31,7 @@ describe('entries', () => {
   it('says why a command was refused, and what would have been known', () => {
     const refusal = { type: 'error' as const, id: 'p1', code: 'x', text: 'no control', known: ['lr'] }
     const now = foldRefusal(foldSent(EMPTY, sent), refusal)
-    expect(now.sent[0]?.trouble).toBe('no control. Known: lr.')
+    expect(now.sent[0]?.trouble).toEqual({ code: 'x', text: 'no control. Known: lr.' })
   })
 
   it('says of commands without an answer that the connection was lost', () => {

@@ -4,14 +4,21 @@ import { computed, shallowRef } from 'vue'
 import type { EntryUpdate, Error as Refusal, Log } from '../protocol'
 import { keyOf } from './fleet'
 
-/** A command of this page: `what` in words, and what the weaver made of it. */
+/** Why a command came to nothing; `code` is the weaver's word for it, empty if it is not from there. */
+export interface Trouble {
+  readonly code: string
+  readonly text: string
+}
+
+/** A command of this page. Without entry and trouble it is on its way. */
 export interface Sent {
   readonly id: string
   readonly run: string
   readonly job: string
+  readonly kind: string
   readonly what: string
   readonly entry: string | null
-  readonly trouble: string | null
+  readonly trouble: Trouble | null
 }
 
 export interface Entries {
@@ -49,17 +56,24 @@ export function foldSent(entries: Entries, sent: Sent): Entries {
 
 export function foldRefusal(entries: Entries, refusal: Refusal): Entries {
   const known = refusal.known.length > 0 ? ` Known: ${refusal.known.slice(0, 8).join(', ')}.` : ''
-  return trouble(entries, (one) => one.id === refusal.id, `${refusal.text}.${known}`)
+  const text = /[.!?]$/.test(refusal.text) ? refusal.text : `${refusal.text}.`
+  const why = { code: refusal.code, text: text + known }
+  return trouble(entries, (one) => one.id === refusal.id, why)
 }
 
 /** The connection went away: what was not answered yet may have been carried out or not. */
 export function foldLost(entries: Entries): Entries {
   const text = 'The connection was lost before an answer came. The log says whether it was stored.'
-  return trouble(entries, (one) => one.entry === null && one.trouble === null, text)
+  return trouble(entries, isOpen, { code: '', text })
 }
 
-function trouble(entries: Entries, which: (one: Sent) => boolean, text: string): Entries {
-  const sent = entries.sent.map((one) => (which(one) ? { ...one, trouble: text } : one))
+/** Whether nothing was heard of a command yet. */
+export function isOpen(sent: Sent): boolean {
+  return sent.entry === null && sent.trouble === null
+}
+
+function trouble(entries: Entries, which: (one: Sent) => boolean, why: Trouble): Entries {
+  const sent = entries.sent.map((one) => (which(one) ? { ...one, trouble: why } : one))
   return { ...entries, sent }
 }
 
