@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 from weavelet.messages import ControlSpec, Device, Heartbeat, Identity, Registration, ReportBatch
 from weavelet.wire import envelope, subjects
@@ -39,6 +40,9 @@ VITALS = {
     "host_memory_total_bytes": 2.5e11,
 }
 TICK_SECONDS = 0.01
+SETTLE_SECONDS = 1.0
+PAST = 300
+"""Samples that each has reported before, all at once."""
 
 
 class Trainer:
@@ -78,35 +82,53 @@ class Trainer:
         )
         return envelope.encode(said)
 
-    def report(self) -> bytes:
-        """The sample of this second, with the moment at which it is taken."""
-        self.step += 10
-        self.first += 1
-        loss = 1.0 / self.step
+    def report(self, count: int = 1) -> bytes:
+        """The next samples, with the moment at which they are sent."""
+        first, self.first = self.first, self.first + count
+        self.step = self.first * 10
+        losses = [1.0 / (1 + number) for number in range(first, self.first)]
         batch = ReportBatch(
             replica=self.name,
             incarnation="a",
-            first=self.first - 1,
-            steps=(self.step,),
-            at=(time.time(),),
-            columns={"loss": (loss,), "accuracy": (1 - loss,), "lr": (0.1,)},
+            first=first,
+            steps=tuple(range(first * 10, self.step, 10)),
+            at=(time.time(),) * count,
+            columns={
+                "loss": tuple(losses),
+                "accuracy": tuple(1 - loss for loss in losses),
+                "lr": (0.1,) * count,
+            },
         )
         return envelope.encode(batch)
 
 
-async def register(bus: Bus, trainers: list[Trainer]) -> None:
-    """Put all registrations into the stream, some at a time."""
+async def each(trainers: list[Trainer], act: Callable[[Trainer], Awaitable[object]]) -> None:
+    """Do something for all trainers, for some of them at a time."""
     room = asyncio.Semaphore(32)
 
     async def one(trainer: Trainer) -> None:
         async with room:
-            await bus.append(
-                subjects.outcome(RUN, JOB, trainer.name),
-                trainer.registration(),
-                message_id=f"registration-{trainer.name}",
-            )
+            await act(trainer)
 
     await asyncio.gather(*map(one, trainers))
+
+
+async def begin(bus: Bus, trainers: list[Trainer]) -> None:
+    """Put all registrations into the stream, and what was reported until now."""
+
+    async def register(trainer: Trainer) -> None:
+        subject = subjects.outcome(RUN, JOB, trainer.name)
+        name = f"registration-{trainer.name}"
+        await bus.append(subject, trainer.registration(), message_id=name)
+
+    await each(trainers, register)
+    await asyncio.sleep(SETTLE_SECONDS)
+    await each(trainers, lambda trainer: report(bus, trainer, PAST))
+
+
+async def report(bus: Bus, trainer: Trainer, count: int = 1) -> None:
+    """Send samples. A sidecar would wait until they are stored; a thousand at once cannot here."""
+    await bus.publish(subjects.report(RUN, JOB, trainer.name), trainer.report(count))
 
 
 async def drive(bus: Bus, trainers: list[Trainer]) -> None:
@@ -115,12 +137,11 @@ async def drive(bus: Bus, trainers: list[Trainer]) -> None:
     began, done = time.monotonic(), 0
     while True:
         due = int((time.monotonic() - began) * count)
-        for number in range(done, due):
-            trainer = trainers[number % count]
-            subject = subjects.report(RUN, JOB, trainer.name)
-            await bus.publish(subject, trainer.report())
-            await bus.publish(subjects.heartbeat(RUN, JOB, trainer.name), trainer.beat())
+        now = [trainers[number % count] for number in range(done, due)]
         done = max(done, due)
+        for trainer in now:
+            await report(bus, trainer)
+            await bus.publish(subjects.heartbeat(RUN, JOB, trainer.name), trainer.beat())
         await asyncio.sleep(TICK_SECONDS)
 
 
@@ -130,7 +151,7 @@ async def main() -> None:
     bus = Bus(lambda: Server(url), name="load")
     running = asyncio.ensure_future(bus.run())
     await bus.wait_connected()
-    await register(bus, trainers)
+    await begin(bus, trainers)
     print("ready", flush=True)
     await asyncio.gather(running, drive(bus, trainers))
 

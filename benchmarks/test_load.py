@@ -84,7 +84,8 @@ def test_replicas(figures, tmp_path, count):
             memory = process.memory_info().rss / 1e6
     name = f"{count:,} replicas"
     full = count == 1000
-    assert len(delays) > 0.9 * count * wall, "samples were lost, or the load was not made"
+    missing = 100 * max(0.0, 1 - len(delays) / (count * wall))
+    figures.add(f"{name}: samples that did not come", missing, "%", at_most=2)
     figures.add(f"{name}: weaver, CPU", cpu, "cores", at_most=1 if full else None)
     figures.add(f"{name}: weaver, memory", memory, "MB", at_most=500 if full else None)
     figures.add(f"{name}: report -> client, p50", statistics.median(delays), "ms")

@@ -26,7 +26,10 @@ _CONFLICT: ReplicaState = "conflict"
 
 @dataclass(slots=True)
 class Incarnation:
-    """One life of a replica. `order` is the sequence of its first registration."""
+    """One life of a replica. `order` is the sequence of its first registration.
+
+    `reported` says that samples of it came while the weaver listened.
+    """
 
     identity: Identity
     order: int
@@ -37,6 +40,7 @@ class Incarnation:
     step: int | None = None
     beat: Heartbeat | None = None
     metrics: dict[str, Scalar] = field(default_factory=dict)
+    reported: bool = False
     controls: tuple[ControlSpec, ...] = ()
     views: list[ControlView] = field(default_factory=list)
     notices: frozenset[str] = frozenset()
@@ -71,6 +75,8 @@ class Replica:
     def current(self) -> Incarnation:
         """The newest incarnation that was not refused control."""
         lives = self.incarnations.values()
+        if len(lives) == 1:  # nearly always, and asked for all the time
+            return next(iter(lives))
         accepted = [life for life in lives if life.state != "conflict"]
         return max(accepted or lives, key=lambda life: life.order)
 
@@ -113,10 +119,6 @@ class Job:
     replicas: dict[str, Replica] = field(default_factory=dict)
     version: int = 0
     shown: tuple[bool, bool, str | None, float] | None = None
-
-    def view(self, replicas: list[ReplicaView]) -> JobView:
-        """The job as it was last shown, with these of its replicas."""
-        live, newest, frozen_by, begun = self.shown or (False, False, self.frozen_by, self.begun)
     slowest: str | None = None
 
     def work(self, now: float) -> dict[str, float | None]:
@@ -131,6 +133,10 @@ class Job:
     def live(self) -> bool:
         """Whether any of its replicas lives, as it was last shown."""
         return self.shown is not None and self.shown[0]
+
+    def view(self, replicas: list[ReplicaView]) -> JobView:
+        """The job as it was last shown, with these of its replicas."""
+        live, newest, frozen_by, begun = self.shown or (False, False, self.frozen_by, self.begun)
         return JobView(
             run=self.run,
             job=self.name,
@@ -138,11 +144,11 @@ class Job:
             newest=newest,
             begun=begun,
             frozen_by=frozen_by,
+            slowest=self.slowest,
             replicas=replicas,
         )
 
 
-            slowest=self.slowest,
 def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaView:
     """An incarnation as clients see it."""
     who, beat = life.identity, life.beat
@@ -167,16 +173,16 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         metrics=to_json(life.metrics),
         vitals=_finite(beat.vitals) if beat else {},
         devices=[device.id for device in life.devices],
+        work=_seconds(beat.work) if beat else None,
         controls=life.views,
         config_hash=beat.config_hash if beat else "",
     )
 
-        work=_seconds(beat.work) if beat else None,
 
-def _finite(vitals: dict[str, float]) -> dict[str, float]:
-    """Without the words for what is no number, which no client would take for one."""
-    return {name: value for name, value in vitals.items() if math.isfinite(value)}
 def _seconds(work: float | None) -> float | None:
     return work if work is not None and math.isfinite(work) and work >= 0 else None
 
 
+def _finite(vitals: dict[str, float]) -> dict[str, float]:
+    """Without the words for what is no number, which no client would take for one."""
+    return {name: value for name, value in vitals.items() if math.isfinite(value)}
