@@ -142,7 +142,8 @@ class WeaveletCallback(Callback):
         if self._session is None or trainer.global_step == self._polled:
             return
         metrics: dict[str, Any] = {**_loss(outputs, trainer.accumulate_grad_batches), **self._rates}
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set, not declared
+        if every and trainer.global_step % every == 0:
             metrics.update(self._logged(trainer))
         self._session.report(self._polled, **metrics)
         self._poll(trainer)
@@ -284,9 +285,8 @@ class WeaveletModule:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if issubclass(cls, LightningModule) and (
-            cls.configure_callbacks is LightningModule.configure_callbacks
-        ):
+        found: Any = cls.configure_callbacks
+        if found is LightningModule.configure_callbacks:
             msg = (
                 f"{cls.__name__} would not be steered: WeaveletModule must come before "
                 f"LightningModule, as in `class {cls.__name__}(WeaveletModule, LightningModule)`"
@@ -297,8 +297,8 @@ class WeaveletModule:
         """What Lightning asks for when a fit begins; adds a WeaveletCallback if there is none."""
         given = super().configure_callbacks()  # type: ignore[misc]  # LightningModule's
         callbacks = list(given) if isinstance(given, (list, tuple)) else [given]
-        trainer: Trainer = self.trainer  # type: ignore[attr-defined]  # as above
-        if not any(isinstance(each, WeaveletCallback) for each in trainer.callbacks):
+        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # as above
+        if not any(isinstance(each, WeaveletCallback) for each in present):
             callbacks.append(WeaveletCallback())
         return callbacks
 
