@@ -37,6 +37,8 @@ export interface Plotted {
   ink(): Ink
   view(): Range
   columns(): Columns
+  /** What values are divided by to be drawn. */
+  factor(): number
   marks(): readonly number[]
   moved(index: number | null): void
   chosen(range: Range): void
@@ -58,7 +60,7 @@ export function plotOptions(plotted: Plotted, width: number, height: number): uP
       x: { time: axis === 'time', range: () => [...plotted.view()] },
       y: { distr: logScale ? 3 : 1, range: (_plot, low, high) => valueRange(low, high, logScale) },
     },
-    axes: [{ ...axes, size: 32 }, { ...axes, size: 64, values: (_plot, splits) => splits.map(tickText) }],
+    axes: [{ ...axes, size: 32 }, { ...axes, size: 64, values: (_plot, splits) => splits.map((split) => tickText(split === null ? null : split * plotted.factor())) }],
     series: [{}, ...plotted.series.flatMap((_one, index) => lines(index, plotted))],
     bands: plotted.series.map((_one, index) => ({
       series: [3 * index + 1, 3 * index + 2],
@@ -89,13 +91,32 @@ export function plotOptions(plotted: Plotted, width: number, height: number): uP
   }
 }
 
-/** The columns as uPlot takes them. */
-export function plotData(columns: Columns): uPlot.AlignedData {
+/**
+ * The power of ten that values are divided by to be drawn: uPlot lays out no ticks between numbers
+ * of 1e17 and more, nor between ones that differ by less than 1e-14. On a logarithmic scale it is 1.
+ */
+export function factorOf(columns: Columns, logScale: boolean): number {
+  if (logScale) return 1
+  let size = 0
+  for (const lists of [columns.low, columns.high]) {
+    for (const list of lists) {
+      for (const value of list) if (value !== null && Math.abs(value) > size) size = Math.abs(value)
+    }
+  }
+  if (size === 0 || (size < 1e12 && size > 1e-9)) return 1
+  return 10 ** Math.min(306, Math.max(-306, Math.floor(Math.log10(size)) - 1))
+}
+
+/** The columns as uPlot takes them, divided by the factor. */
+export function plotData(columns: Columns, factor: number): uPlot.AlignedData {
   const nothing = columns.x.map(() => null)
+  const scaled = (values: (number | null)[]) => (factor === 1 ? values : values.map((value) => (value === null ? null : value / factor)))
   return [
     [...columns.x],
     ...columns.mean.flatMap((mean, index) =>
-      columns.banded[index] ? [columns.high[index] ?? nothing, columns.low[index] ?? nothing, mean] : [nothing, nothing, mean],
+      columns.banded[index]
+        ? [scaled(columns.high[index] ?? nothing), scaled(columns.low[index] ?? nothing), scaled(mean)]
+        : [nothing, nothing, scaled(mean)],
     ),
   ]
 }
@@ -110,11 +131,11 @@ export function valueRange(low: number | null, high: number | null, logScale: bo
     const ends = [10 ** Math.floor(Math.log10(least)), 10 ** Math.min(308, Math.ceil(Math.log10(Math.max(high, least))))] as const
     return ends[0] < ends[1] ? [...ends] : [ends[0] / 10, ends[1]]
   }
-  const span = Math.min(high - low, 1e308)
+  const span = high - low
   const widest = Math.max(Math.abs(low), Math.abs(high))
   // Below that, neighbouring ticks would be the same number.
   const pad = Math.max(span * 0.06, widest * 1e-12, span === 0 ? Math.max(widest * 0.05, 1e-12) : 0)
-  return [Math.max(low - pad, -1.7e308), Math.min(high + pad, 1.7e308)]
+  return [low - pad, high + pad]
 }
 
 /** A number on an axis or beside it. */
@@ -122,7 +143,7 @@ export function tickText(value: number | null): string {
   if (value === null) return ''
   const size = Math.abs(value)
   if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential().replace(/(\.\d{3})\d+/, '$1').replace('e+', 'e')
-  return String(Number(value.toPrecision(7)))
+  return String(Number(value.toPrecision(6)))
 }
 
 function lines(index: number, plotted: Plotted): uPlot.Series[] {

@@ -73,8 +73,8 @@ export function linesOf(update: EntryUpdate): Line[] {
 }
 
 /** The word for one replica's outcome. */
-export function outcomeWord(outcome: OutcomeView | null): string {
-  if (outcome === null) return 'waiting'
+export function outcomeWord(outcome: OutcomeView | null, settled: boolean): string {
+  if (outcome === null) return settled ? 'no answer' : 'waiting'
   return (WORDS[outcome.outcome] ?? outcome.outcome) + (outcome.adopted ? ' (adopted)' : '')
 }
 
