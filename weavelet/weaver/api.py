@@ -230,6 +230,8 @@ class Api:
 
     async def _recall(self, client: Client, request: protocol.ReadHistory) -> None:
         job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
+        replicas = request.replicas or list(job.replicas)
+        await self._ingest.recall([(job.run, job.name, replica) for replica in replicas])
         for answer in answers(request, job, self._ingest.history):
             client.send(answer)
             # It may be much to read; others have their turn in between.

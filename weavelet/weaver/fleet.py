@@ -91,17 +91,37 @@ class Fleet:
         The last ones of a life come after its end, which a sidecar says first.
         """
         found = self._find(run, job, batch.replica)
-        life = found.incarnations.get(batch.incarnation) if found else None
+        life = self.incarnation_of(run, job, batch)
         if found is None or life is None:
             return False
         if not life.ended:
             life.heard = max(life.heard, at)
         self._touch(found)
-        for name, column in batch.columns.items():
-            last = next((value for value in reversed(column) if value is not None), None)
-            if last is not None and (name in life.metrics or len(life.metrics) < MOST_NAMES):
-                life.metrics[name] = last
+        life.reported = True
+        _take_last(life, batch)
         return life is found.current
+
+    def incarnation_of(self, run: str, job: str, batch: ReportBatch) -> Incarnation | None:
+        """Whose samples these are, None before it is known."""
+        found = self._find(run, job, batch.replica)
+        return found.incarnations.get(batch.incarnation) if found else None
+
+    def recalled(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
+        """Samples of the past were read. Returns whether they belong to the replica's history."""
+        found = self._find(run, job, batch.replica)
+        if found is None:
+            return False
+        life = found.incarnations.get(batch.incarnation)
+        if life is None:
+            return True
+        if not life.reported:
+            if not life.ended:
+                life.heard = max(life.heard, at)
+            if life.beat is None and not life.ended and batch.steps:
+                life.step = batch.steps[-1]
+            _take_last(life, batch)
+            self._touch(found)
+        return life.state != "conflict"
 
     def forget(self, run: str, job: str) -> None:
         """Drop a job, as if it had never been."""
@@ -324,6 +344,13 @@ class Fleet:
             f"no replica of job {job.name!r} of run {job.run!r} has been heard for {last:.0f} s; "
             f"name it to command it all the same: {', '.join(sorted(lost)[:8])}"
         )
+
+
+def _take_last(life: Incarnation, batch: ReportBatch) -> None:
+    for name, column in batch.columns.items():
+        last = next((value for value in reversed(column) if value is not None), None)
+        if last is not None and (name in life.metrics or len(life.metrics) < MOST_NAMES):
+            life.metrics[name] = last
 
 
 def _in(job: Job, runs: Sequence[str]) -> bool:

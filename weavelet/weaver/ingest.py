@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,9 +23,11 @@ from weavelet.messages import (
     ReportBatch,
 )
 from weavelet.weaver.fleet import Fleet
-from weavelet.weaver.history import History
+from weavelet.weaver.history import History, Key
 from weavelet.weaver.log import JobLog, Life
 from weavelet.weaver.notices import Event, Events, crash
+from weavelet.weaver.refill import Refill
+from weavelet.weaver.waiting import Waiting
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Bus, StoreChanged, Stored
 
@@ -50,12 +52,14 @@ class Ingest:
         self.fleet = Fleet(time.monotonic())
         self.history = History()
         self.events = Events()
+        self._refill = Refill(bus, self.fleet, self.history, self.complain)
         self.logs: dict[tuple[str, str], JobLog] = {}
         self.ready = asyncio.Event()
         self.stirred = asyncio.Event()
         self.malformed = 0
         self.on_entry: Callable[[Life], None] = lambda life: None
         self.on_report: Callable[[str, str, ReportBatch], None] = lambda run, job, batch: None
+        self._early: Waiting[tuple[str, str, str, str], ReportBatch] = Waiting(1000)
         self._complained: set[str] = set()
         self._folded = asyncio.Event()
 
@@ -74,6 +78,10 @@ class Ingest:
         """Return when the job's log is read up to a sequence."""
         while self.log(run, job).last < sequence:
             await self._folded.wait()
+
+    async def recall(self, keys: Sequence[Key]) -> None:
+        """Return when `history` holds the past of these replicas, or after a few seconds."""
+        await self._refill.recall(keys)
 
     async def run(self) -> None:
         """Read. Ends only by cancellation; another store makes it start afresh."""
@@ -98,7 +106,9 @@ class Ingest:
         self.ready.clear()
         self.fleet.clear(time.monotonic())
         self.history.clear()
+        self._refill = Refill(self.bus, self.fleet, self.history, self.complain)
         self.events.clear()
+        self._early.clear()
         self.logs.clear()
         self._announce()
         beats = await self.bus.subscribe(subjects.ALL_HEARTBEATS, self._on_heartbeat)
@@ -121,6 +131,7 @@ class Ingest:
         self.fleet.tick(time.monotonic())
         self.ready.set()
         self.stirred.set()
+        await self._refill.run()
         await asyncio.Event().wait()
 
     async def _follow(
@@ -169,6 +180,9 @@ class Ingest:
                 who = message.identity
                 if (who.run, who.job, who.replica) == (where.run, where.job, where.replica):
                     self.fleet.registered(message, stored.sequence, at)
+                    place = (who.run, who.job, who.replica, who.incarnation)
+                    for batch in self._early.take(place):
+                        self._take_report(who.run, who.job, batch)
                 else:
                     self.complain(stored.subject, "it registers another replica")
             case Outcome(replica=where.replica):
@@ -177,8 +191,8 @@ class Ingest:
             case Lifecycle(replica=where.replica):
                 self.fleet.ended(where.run, where.job, message, at)
                 if message.state == "crashed":
-                    place = (where.run, where.job, where.replica)
-                    self.events.happened(crash(stored.sequence, at, place, message.reason))
+                    crashed = (where.run, where.job, where.replica)
+                    self.events.happened(crash(stored.sequence, at, crashed, message.reason))
             case None:
                 return
             case _:
@@ -238,10 +252,17 @@ class Ingest:
             return
         if not isinstance(message, ReportBatch) or message.replica != where.replica:
             self.complain(subject, "expected a report of this replica")
-        elif self.fleet.reported(where.run, where.job, message, time.monotonic()):
-            self.history.add((where.run, where.job, where.replica), message)
+        elif self.fleet.incarnation_of(where.run, where.job, message) is None:
+            # Its registration comes by another way, and may be a little later.
+            self._early.keep((where.run, where.job, where.replica, message.incarnation), message)
+        else:
+            self._take_report(where.run, where.job, message)
+
+    def _take_report(self, run: str, job: str, batch: ReportBatch) -> None:
+        if self.fleet.reported(run, job, batch, time.monotonic()):
+            self._refill.add((run, job, batch.replica), batch)
             if self.ready.is_set():
-                self.on_report(where.run, where.job, message)
+                self.on_report(run, job, batch)
 
     def _tell(self, life: Life | None) -> None:
         if life is not None and self.ready.is_set():

@@ -23,6 +23,7 @@ import msgspec
 from weavelet.messages import Begin, Entry, Freeze, Notice, Outcome, Settled, Unfreeze
 from weavelet.weaver.protocol import EntryUpdate
 from weavelet.weaver.views import entry_view, outcome_view
+from weavelet.weaver.waiting import Waiting
 
 GRACE = 5.0
 """Seconds after the deadline in which a replica's `expired` may still arrive."""
@@ -33,6 +34,7 @@ AMEND_SECONDS = 0.5
 AUTHOR = "weaver"
 _TEXT_LIMIT = 500
 _MOST_NOTICES = 256
+_MOST_EARLY = 10_000
 
 
 class Replicas(Protocol):
@@ -123,7 +125,7 @@ class JobLog:
         self.lives: dict[str, Life] = {}
         self.notices: deque[Life] = deque(maxlen=_MOST_NOTICES)
         self._open: dict[str, Life] = {}
-        self._early: dict[str, list[Outcome]] = {}
+        self._early: Waiting[str, Outcome] = Waiting(_MOST_EARLY)
 
     def read(self, entry: Entry, sequence: int, time: float, at: float) -> Life | None:
         """Fold the next entry. Returns the life that it began or settled."""
@@ -141,7 +143,7 @@ class JobLog:
             self.notices.append(life)
         if life.asks:
             self._open[entry.id] = life
-        for outcome in self._early.pop(entry.id, ()):
+        for outcome in self._early.take(entry.id):
             self.decided(outcome)
         return life
 
@@ -153,7 +155,7 @@ class JobLog:
         """Fold an outcome. Returns the life if it says anything new."""
         life = self.lives.get(outcome.entry)
         if life is None:
-            self._early.setdefault(outcome.entry, []).append(outcome)
+            self._early.keep(outcome.entry, outcome)
             return None
         if outcome.adopted:
             place = (outcome.replica, outcome.incarnation)
