@@ -26,10 +26,25 @@ def find_group() -> Group | None:
     """The default process group, None while there is none."""
     if not distributed.is_available() or not distributed.is_initialized():
         return None
-    store = distributed.distributed_c10d._get_default_store()  # noqa: SLF001  no public way to it
+    store: Any = distributed.distributed_c10d._get_default_store()  # noqa: SLF001  no public way to it
     return Group(
         distributed.get_rank(),
         distributed.get_world_size(),
         store.clone(),
         store.timeout.total_seconds() / 2,
     )
+
+
+def place() -> tuple[int, int]:
+    """The rank of this process, and how many there are."""
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def name_job(proposed: str) -> str:
+    """What the first rank to ask has proposed as the name of the job.
+
+    Raises:
+        RuntimeError: the group's store cannot keep it.
+    """
+    store = distributed.distributed_c10d._get_default_store()  # noqa: SLF001  as above
+    return str(store.compare_set("weavelet/job", "", proposed).decode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Literal
 
@@ -11,6 +10,7 @@ from weavelet.channel.page import Page
 from weavelet.hotpath import Look, Poll, make_poll
 from weavelet.keystore import TorchStore
 from weavelet.messages import Change
+from weavelet.placing import has_group
 from weavelet.ranks import Group, Ranks
 
 Join = Callable[[Group, TorchStore], Ranks]
@@ -49,7 +49,7 @@ class Grouping:
         return make_poll(self._page, self._look_around, self._due if self._expecting else None)
 
     def _due(self, step: int) -> bool:
-        return self._ranks is not None or (not self._settled and _is_there())
+        return self._ranks is not None or (not self._settled and has_group())
 
     def _look_around(self, step: int) -> tuple[tuple[Change, ...], bool]:
         if not self._settled:
@@ -63,7 +63,7 @@ class Grouping:
 
     def _find(self) -> None:
         self._settled = not self._expecting
-        if not _is_there():
+        if not has_group():
             return
         from weavelet.integrations import distributed  # noqa: PLC0415  torch is loaded already
 
@@ -74,10 +74,3 @@ class Grouping:
             return
         self._ranks = self._join(group, TorchStore(group.store, self._prefix()))
         self._bind(make_poll(self._page, self._look, self._ranks.tick))
-
-
-def _is_there() -> bool:
-    """Whether torch is loaded and has a process group."""
-    distributed = sys.modules.get("torch.distributed")
-    is_initialized = getattr(distributed, "is_initialized", None)
-    return is_initialized is not None and bool(is_initialized())

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from weavelet import checkpoint, ledger, lifetime, settings
+from weavelet import checkpoint, ledger, lifetime, placing, settings
 from weavelet.announce import Specs, bye_frame, controls_frame, hello_frame
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
@@ -34,7 +34,9 @@ from weavelet.hotpath import (
     poll_nothing,
     report_nothing,
 )
+from weavelet.keystore import KeyStore
 from weavelet.messages import Change, Hello, Identity, Recorded, Section
+from weavelet.ranks import Group, Ranks
 from weavelet.remote import Remote
 from weavelet.replay import ReplayEnd
 from weavelet.safepoint import End, SafePoint
@@ -45,6 +47,11 @@ T = TypeVar("T")
 W = TypeVar("W", bound="Weavelet")
 
 _log = logging.getLogger("weavelet")
+
+_NO_RANK = (
+    "it was made before the process group, and no launcher has set RANK, so that each rank is a "
+    "job of its own; call session() after init_process_group(), or give WEAVELET_JOB to all ranks"
+)
 
 _NAME_CHARACTERS = 200
 """How much of a section's name is shown."""
@@ -148,14 +155,17 @@ class Weavelet:
         on_stop: Literal["raise", "flag"] = "raise",
         mode: Literal["online", "disabled"] | None = None,
     ) -> None:
+        self._environ = environ = placing.environment()
         self.run = settings.run_name(run)
-        self.job = settings.job_name(job)
-        self.replica_id = settings.replica_name(replica_id)
+        self.job = settings.job_name(job, environ)
+        self.replica_id = settings.replica_name(replica_id, environ)
         self.mode = settings.mode(mode)
         self._url = url
         self._agreement = _one_of("agreement", agreement, ("auto", "on", "off"))
         self._adopt = _one_of("adopt", adopt, ("job", "checkpoint", "none"))
         self._on_stop = _one_of("on_stop", on_stop, ("raise", "flag"))
+        guessed = settings.rank_of(environ) is None and settings.job_is_local(environ)
+        self._is_own_job = guessed and job is None
         self._replay = None if replay is None else Path(replay)
         self._recorded = self._read_replay(replica_id)
         self._registry = Registry()
@@ -440,7 +450,7 @@ class Weavelet:
     def _connect(self, page: Page, end: End) -> None:
         """Bind poll and report to a page and to this end of a channel."""
         self._page, self._end = page, end
-        self._identity = _identity(self.run, self.job, self.replica_id)
+        self._identity = _identity(self.run, self.job, self.replica_id, self._environ)
         self._specs = self._registry.specs()
         self._state = self._registry.state()
         self._safe_point = safe_point = SafePoint(
@@ -476,7 +486,14 @@ class Weavelet:
         def prefix() -> str:
             return f"{lifetime.place_of(self)}/"
 
-        return Grouping(page, look, safe_point.join, bind, prefix).poll(self._agreement)
+        def join(group: Group, store: KeyStore) -> Ranks:
+            ranks = safe_point.join(group, store)
+            if self._is_own_job:
+                _log.warning("this session does not agree on steps with other ranks: %s", _NO_RANK)
+                ranks.leave(_NO_RANK)
+            return ranks
+
+        return Grouping(page, look, join, bind, prefix).poll(self._agreement)
 
     def _rest(self) -> None:
         self.poll = poll_nothing
@@ -558,7 +575,7 @@ class Weavelet:
             ledger.read(self._replay),
             self.run,
             self.replica_id,
-            named=settings.replica_is_named(replica_id),
+            named=settings.replica_is_named(replica_id, self._environ),
         )
 
     def _show_section(self) -> None:
@@ -587,7 +604,7 @@ class Weavelet:
             )
 
 
-def _identity(run: str, job: str, replica: str) -> Identity:
+def _identity(run: str, job: str, replica: str, environ: Mapping[str, str]) -> Identity:
     return Identity(
         run=run,
         job=job,
@@ -595,9 +612,9 @@ def _identity(run: str, job: str, replica: str) -> Identity:
         incarnation=os.urandom(8).hex(),
         pid=os.getpid(),
         host=socket.gethostname(),
-        rank=settings.rank_of(),
-        local_rank=settings.local_rank_of(),
-        world_size=settings.world_size_of(),
+        rank=settings.rank_of(environ),
+        local_rank=settings.local_rank_of(environ),
+        world_size=settings.world_size_of(environ),
     )
 
 

@@ -71,6 +71,7 @@ TABLE = {
     "settings": Rule({"msgspec"}, {"platformdirs"}),
     "root": Rule(ROOT_MODULES),
     "grouping": Rule(ROOT_MODULES, ADAPTERS),
+    "placing": Rule(ROOT_MODULES, ADAPTERS),
     "remote": Rule(ROOT_MODULES, ADAPTERS),
     "session": Rule(ROOT_MODULES, ADAPTERS),
     "channel": Rule({"msgspec", *CONTRACTS}),
@@ -130,6 +131,7 @@ def house_of(module: str) -> str:
     part = part_of(module)
     return {
         "grouping": "root",
+        "placing": "root",
         "remote": "root",
         "session": "root",
         "client, starting the weaver": "client",

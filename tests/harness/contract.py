@@ -259,13 +259,17 @@ class Life:
 
 
 @contextmanager
-def living(weaver, script, folder, *, job, ranks=1, resume=None, **environment):
-    """A job on a running weaver. `folder` is where its script and its checkpoints lie."""
+def living(weaver, script, folder, *, job, ranks=1, launcher=None, resume=None, **environment):
+    """A job on a running weaver. `folder` is where its script and its checkpoints lie.
+
+    `launcher` is what stands before the script in Python's options. Default: torchrun for `ranks`.
+    """
     run = "contract"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "train.py"
     path.write_text(script)
-    launcher = () if ranks == 1 else torchrun(ranks)
+    if launcher is None:
+        launcher = () if ranks == 1 else torchrun(ranks)
     arguments = [str(folder)] if resume is None else [str(folder), str(resume)]
     names = {
         "WEAVELET_HOME": str(weaver.home),
@@ -313,10 +317,14 @@ def torchrun(ranks):
 
 @pytest.mark.timeout(900)
 class Contract:
-    """Inherit, and give a `script`. `environment` is what its processes need besides."""
+    """Inherit, and give a `script`. `environment` is what its processes need besides.
+
+    `launcher` is as in `living`, for the test of two ranks.
+    """
 
     script: str
     environment: ClassVar[dict[str, str]] = {}
+    launcher: ClassVar[tuple[str, ...] | None] = None
 
     def test_a_change_is_in_the_optimizer_at_the_step_that_is_told(self, life):
         """Set lr: the outcome's step is the one that the optimizer makes with it."""
@@ -387,7 +395,7 @@ class Contract:
 
     def test_two_ranks_do_the_same_at_the_same_step(self, weaver, tmp_path):
         """Set, failure, pause, action, checkpoint and stop under torchrun: one list of both."""
-        options = {"job": "ranks", "ranks": 2, **self.environment}
+        options = {"job": "ranks", "ranks": 2, "launcher": self.launcher, **self.environment}
         with living(weaver, self.script, tmp_path, **options) as life:
             told = life.set(lr=0.05)
             event = {"rate": 0.05, "at": told.step}
