@@ -23,6 +23,7 @@ VARIABLES: dict[str, str] = {
     "WEAVELET_MODE": "`disabled` turns poll() and report() into no-ops; default `online`",
     "WEAVELET_HOME": "folder of the embedded server and its endpoint.json",
     "WEAVELET_NATS_URL": "NATS server for sessions; default: the endpoint.json in the home",
+    "WEAVELET_UP_NATS_URL": "NATS server for `weavelet up`; default: one of its own",
     "WEAVELET_CREDS": "NATS credentials file",
     "WEAVELET_URL": "address of the weaver for CLI and client; default: the endpoint.json",
     "WEAVELET_TOKEN": "token of the weaver for CLI and client; default: the endpoint.json",
@@ -41,7 +42,8 @@ _WORLD_SIZE_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of endpoint.json: where a running `weavelet up` listens.
 
-    `started` is seconds since the epoch, `boot` the kernel's boot id, empty where there is none.
+    `started` is seconds since the epoch, `boot` the kernel's boot id and `birth` the start of the
+    process on the kernel's own clock, both empty where there are none.
     """
 
     nats_url: str
@@ -52,6 +54,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     boot: str = ""
     viewer_token: str = ""
+    birth: str = ""
 
 
 def is_slug(text: str) -> bool:
@@ -175,7 +178,7 @@ def job_name(argument: str | None, environ: Mapping[str, str] = os.environ) -> s
     if slurm := environ.get("SLURM_JOB_ID"):
         return slugify(f"slurm-{slurm}-{environ.get('SLURM_STEP_ID', '0')}")
     pid = os.getppid() if rank_of(environ) is not None else os.getpid()
-    digest = hashlib.sha256(f"{socket.gethostname()} {pid} {_start_time(pid)}".encode())
+    digest = hashlib.sha256(f"{socket.gethostname()} {pid} {process_birth(pid)}".encode())
     return digest.hexdigest()[:12]
 
 
@@ -190,14 +193,19 @@ def _elastic_id(environ: Mapping[str, str]) -> str:
     return "" if given == "none" else given
 
 
-def _start_time(pid: int) -> str:
+def process_birth(pid: int) -> str:
+    """When a process started, on the kernel's own clock.
+
+    Empty where that cannot be told, and for one that has ended though nobody has looked after it.
+    """
     try:
         # Bytes, since a process may call itself what is no text.
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         # No /proc (macOS): the pid alone then tells two launches apart, until it is used again.
         return ""
-    return stat.rpartition(b")")[2].split()[19].decode()
+    state, *fields = stat.rpartition(b")")[2].split()
+    return "" if state in b"ZX" else fields[18].decode()
 
 
 def mode(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -258,3 +266,51 @@ def read_endpoint(folder: Path) -> Endpoint | None:
             return msgspec.json.decode(file.read(), type=Endpoint)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def find_endpoint(folder: Path) -> Endpoint | None:
+    """As `read_endpoint`, without one that a killed `weavelet up` has left behind.
+
+    It is one only if this host can tell for sure: the process is gone, and so is its lock on the
+    home. Elsewhere, and in a container that does not see the process, the file is believed.
+    """
+    endpoint = read_endpoint(folder)
+    if endpoint is None or endpoint.host != socket.gethostname() or is_alive(endpoint):
+        return endpoint
+    return None if is_unlocked(folder / "lock") else endpoint
+
+
+def is_alive(endpoint: Endpoint) -> bool:
+    """Whether its process, and no later one of that number, lives on this host."""
+    if endpoint.boot != boot_id():
+        return False
+    try:
+        os.kill(endpoint.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return endpoint.birth in ("", process_birth(endpoint.pid))
+
+
+def is_unlocked(path: Path) -> bool:
+    """Whether nobody holds a lock on the file. False where that cannot be told."""
+    import fcntl  # noqa: PLC0415  there is none on Windows, where a trainer runs all the same
+
+    try:
+        with path.open("rb") as file:
+            # Let go of with the file; an `up` that starts just now waits for that.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot, empty where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
-from harness.nats import asynchronous, running_bus, within
+from harness.nats import asynchronous, running_bus, running_nats, within
+from harness.shell import Shell
 from harness.stage import weaving
 from harness.weaver import living, serving, set_entry, talking
+from weavelet.settings import read_endpoint
 from weavelet.weaver import clients
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Server
@@ -70,6 +73,25 @@ def test_what_is_no_http_does_not_fill_the_log(tmp_path):
         with weaver.client() as client:
             assert client.jobs() == []
         assert len(weaver.log.read_text().splitlines()) - before <= len(JUNK)
+
+
+def test_a_password_stands_on_no_command_line(tmp_path):
+    """That of another NATS server comes in by a variable, and goes on to the background in one."""
+    with running_nats(tmp_path / "nats") as nats:
+        shell = Shell(tmp_path / "home")
+        shell.environment["WEAVELET_UP_NATS_URL"] = nats.url
+        done = shell("up", "--port", "0", "--detach")
+        try:
+            assert done.returncode == 0, done.stderr
+            endpoint = read_endpoint(shell.home)
+            assert endpoint.nats_url == nats.url
+            lines = [
+                one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if one.exists()
+            ]
+            password = urlsplit(nats.url).password.encode()
+            assert not [line for line in lines if password in line]
+        finally:
+            shell("down")
 
 
 @asynchronous

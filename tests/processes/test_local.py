@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import urllib.request
 
 import pytest
 
 import weavelet
+from harness.faults import holds
 from harness.trainers import is_alive
 from weavelet.client import Client
 from weavelet.settings import read_endpoint
@@ -34,6 +37,18 @@ def test_up_starts_a_server_that_answers_and_down_ends_it(server):
 def test_up_again_is_the_same_server(server):
     """Running a cell twice starts nothing twice."""
     assert weavelet.up(home=server.home) == server
+
+
+def test_a_killed_server_is_known_to_be_gone(server, monkeypatch):
+    """Though its endpoint.json is still there; the next one starts where it was."""
+    monkeypatch.setenv("WEAVELET_HOME", str(server.home))
+    os.kill(server.pid, signal.SIGKILL)
+    holds(lambda: not is_alive(server.pid), 20, "the end of the server")
+    assert read_endpoint(server.home) is not None
+    with pytest.raises(weavelet.CommandError, match="Nothing is running here"):
+        Client().jobs()
+    again = weavelet.up(home=server.home)
+    assert (again.url, again.pid != server.pid) == (server.url, True)
 
 
 def test_a_notebook_shows_a_link(server):

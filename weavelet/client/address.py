@@ -46,10 +46,10 @@ def find(
     if variable := environ.get("WEAVELET_URL"):
         return _given(variable, token, "WEAVELET_URL", environ)
     folder = settings.home(environ)
-    endpoint = settings.read_endpoint(folder)
+    endpoint = settings.find_endpoint(folder)
     if endpoint is None:
         msg = (
-            f"Nothing is running here: no endpoint.json in {folder}. Start the server with "
+            f"Nothing is running here: no server is up in {folder}. Start it with "
             "`weavelet up`, or name one elsewhere in WEAVELET_URL and WEAVELET_TOKEN."
         )
         raise CommandError("unavailable", msg, exit_code=3)

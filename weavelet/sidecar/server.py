@@ -14,5 +14,5 @@ def find_server(url: str | None, creds: str | None) -> Server | None:
     chosen = url or os.environ.get("WEAVELET_NATS_URL")
     if chosen:
         return Server(chosen, creds)
-    endpoint = settings.read_endpoint(settings.home())
+    endpoint = settings.find_endpoint(settings.home())
     return None if endpoint is None else Server(endpoint.nats_url, creds)

@@ -18,7 +18,7 @@ import msgspec
 import psutil
 
 from weavelet.exceptions import CommandError, WeaveletError
-from weavelet.settings import Endpoint, read_endpoint
+from weavelet.settings import Endpoint, is_alive, is_unlocked, read_endpoint
 
 _NETWORK = {"afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs"} | {
     "glusterfs",
@@ -137,7 +137,7 @@ def running(folder: Path) -> Endpoint | None:
     same boot.
     """
     endpoint = read_endpoint(folder)
-    if endpoint is None or not _locked(folder / "lock"):
+    if endpoint is None or is_unlocked(folder / "lock"):
         return None
     return endpoint if _may_live(endpoint) else None
 
@@ -145,15 +145,7 @@ def running(folder: Path) -> Endpoint | None:
 def _may_live(endpoint: Endpoint) -> bool:
     if endpoint.host != socket.gethostname():
         return True
-    return endpoint.boot == boot_id() and psutil.pid_exists(endpoint.pid)
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot, empty where it has none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""
+    return is_alive(endpoint)
 
 
 def _make(folder: Path, mark: str, otherwise: str) -> None:
@@ -208,20 +200,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _refuse_network(store: Path) -> None:

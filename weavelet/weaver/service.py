@@ -22,7 +22,7 @@ from weavelet.exceptions import BusError, CommandError
 from weavelet.settings import Endpoint
 from weavelet.weaver.api import PUBLIC, Api
 from weavelet.weaver.guard import Guard, server_log
-from weavelet.weaver.home import Home, Secrets, boot_id
+from weavelet.weaver.home import Home, Secrets
 from weavelet.weaver.ingest import Ingest, together
 from weavelet.weaver.nats_server import NatsServer
 from weavelet.weaver.rulebook import load_all
@@ -130,7 +130,8 @@ class Service:
             pid=os.getpid(),
             started=psutil.Process().create_time(),
             host=socket.gethostname(),
-            boot=boot_id(),
+            boot=settings.boot_id(),
+            birth=settings.process_birth(os.getpid()),
         )
         home.publish(self.endpoint)
         self._stop.append(_later(home.withdraw))

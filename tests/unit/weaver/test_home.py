@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from weavelet.exceptions import CommandError
-from weavelet.settings import Endpoint, read_endpoint
+from weavelet.settings import Endpoint, boot_id, find_endpoint, process_birth, read_endpoint
 from weavelet.weaver import home as module
-from weavelet.weaver.home import AlreadyUpError, Home, boot_id, filesystem, running
+from weavelet.weaver.home import AlreadyUpError, Home, filesystem, running
 
 HERE = Endpoint(
     nats_url="nats://127.0.0.1:1",
@@ -96,11 +96,32 @@ def test_an_endpoint_without_its_lock_is_stale(tmp_path):
     assert read_endpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"boot": "another"}])
+@pytest.mark.parametrize("change", [{"pid": 2**22 + 1}, {"boot": "another"}, {"birth": "1"}])
 def test_an_endpoint_of_a_dead_process_is_stale(home, change):
     """Whoever holds the lock now is another one, and has not come up yet."""
     home.publish(replace(HERE, **change))
     assert running(home.folder) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "locked", "found"),
+    [
+        ({}, False, True),
+        ({"birth": process_birth(os.getpid())}, False, True),
+        ({"pid": 2**22 + 1}, False, False),
+        ({"birth": "1"}, False, False),
+        ({"boot": "another"}, False, False),
+        ({"pid": 2**22 + 1}, True, True),
+        ({"pid": 2**22 + 1, "host": "elsewhere"}, False, True),
+    ],
+)
+def test_what_a_killed_one_left_behind_leads_nobody_astray(home, change, locked, found):
+    """Its endpoint is none, where this host can tell for sure that it is dead."""
+    endpoint = replace(HERE, **change)
+    home.publish(endpoint)
+    if not locked:
+        home.close()
+    assert find_endpoint(home.folder) == (endpoint if found else None)
 
 
 def test_a_second_one_learns_of_the_first(home):

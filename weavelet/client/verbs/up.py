@@ -46,10 +46,12 @@ def up(
     certificate: Annotated[Path | None, Parameter(help="TLS certificate, PEM.")] = None,
     key: Annotated[Path | None, Parameter(help="Its key, PEM.")] = None,
     insecure: Annotated[bool, Parameter(help="Listen on other addresses without TLS.")] = False,
-    nats_url: Annotated[str | None, Parameter(help="Use this NATS server, start none.")] = None,
-    nats_url_from: Annotated[
+    nats_url: Annotated[
         str | None,
-        Parameter(help="The same, in this environment variable: for a URL with a password."),
+        Parameter(
+            help="Use this NATS server, start none. A URL with a password is better kept in "
+            f"{_NATS_URL}, where other users do not see it."
+        ),
     ] = None,
     creds: Annotated[Path | None, Parameter(help="Credentials file for it.")] = None,
     replicas: Annotated[int, Parameter(help="Servers of its cluster that keep a copy [1].")] = 1,
@@ -78,7 +80,7 @@ def up(
         port=port,
         host=host,
         store=_absolute(store),
-        nats_url=_nats_url(nats_url, nats_url_from),
+        nats_url=nats_url or os.environ.get(_NATS_URL) or None,
         creds=str(_absolute(creds) or "") or None,
         replicas=replicas,
         allow_hosts=allow_host,
@@ -97,16 +99,6 @@ def up(
     except AlreadyUpError as error:
         _tell(error.endpoint, "Already up", json=json)
     return None
-
-
-def _nats_url(given: str | None, variable: str | None) -> str | None:
-    if variable is None:
-        return given
-    if given is None and (url := os.environ.get(variable)):
-        return url
-    why = "--nats-url is given too" if given is not None else f"{variable} is not set"
-    msg = f"--nats-url-from {variable}: {why}"
-    raise CommandError("usage", msg, exit_code=2)
 
 
 def _absolute(path: Path | None) -> Path | None:
@@ -179,7 +171,6 @@ def _arguments(options: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
             arguments += [f"--{name}"] if value else []
         elif name == "nats_url" and value is not None:
             environment[_NATS_URL] = value
-            arguments.append(f"--nats-url-from={_NATS_URL}")
         elif value is not None:
             arguments.append(f"--{name.replace('_', '-')}={value}")
     return arguments, environment
