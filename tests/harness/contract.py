@@ -149,7 +149,8 @@ class Life:
         """
 
         def fits(row):
-            return (row.run, row.job) == (self._run, self._job) and condition(row)
+            mine = row.run == self._run and self._job in {None, row.job}
+            return mine and condition(row)
 
         until = time.monotonic() + SECONDS
         while True:
@@ -259,12 +260,13 @@ class Life:
 
 
 @contextmanager
-def living(weaver, script, folder, *, job, ranks=1, launcher=None, resume=None, **environment):
+def living(weaver, script, folder, *, job, ranks=1, resume=None, launcher=None, **environment):
     """A job on a running weaver. `folder` is where its script and its checkpoints lie.
 
-    `launcher` is what stands before the script in Python's options. Default: torchrun for `ranks`.
+    Without a name the job is what the processes take it for; `launcher` are options of Python,
+    torchrun's for several ranks.
     """
-    run = "contract"
+    run = "contract" if job else "nameless"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "train.py"
     path.write_text(script)
@@ -274,13 +276,11 @@ def living(weaver, script, folder, *, job, ranks=1, launcher=None, resume=None, 
     names = {
         "WEAVELET_HOME": str(weaver.home),
         "WEAVELET_RUN": run,
-        "WEAVELET_JOB": job,
-        "WEAVELET_REPLICA": "rank-0",
+        **({"WEAVELET_JOB": job} if job else {}),
+        **({"WEAVELET_REPLICA": "rank-0"} if ranks == 1 else {}),
         "OMP_NUM_THREADS": "1",
         **environment,
     }
-    if ranks > 1:
-        del names["WEAVELET_REPLICA"]
     with ExitStack() as stack:
         client = stack.enter_context(weaver.client())
         watcher = Watcher(weaver.client(), [run])
