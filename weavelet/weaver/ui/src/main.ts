@@ -1,3 +1,5 @@
+import './reset.css'
+
 import { createPinia } from 'pinia'
 import { createApp } from 'vue'
 import 'vuetify/styles'

@@ -38,11 +38,11 @@ export function makeVuetify(theme: 'system' | 'light' | 'dark' = 'light', cspNon
       VBtn: { variant: 'tonal', density: 'comfortable' },
       VTextField: { variant: 'outlined', density: 'compact', hideDetails: 'auto' },
       VSelect: { variant: 'outlined', density: 'compact', hideDetails: 'auto' },
+      VAutocomplete: { variant: 'outlined', density: 'compact', hideDetails: 'auto' },
       VTextarea: { variant: 'outlined', density: 'compact', hideDetails: 'auto' },
       VSwitch: { density: 'compact', hideDetails: 'auto', color: 'primary' },
       VCheckbox: { density: 'compact', hideDetails: 'auto', color: 'primary' },
       VSlider: { density: 'compact', hideDetails: 'auto', color: 'primary' },
-      VCard: { variant: 'outlined' },
     },
   })
 }
