@@ -14,14 +14,15 @@ from msgspec.structs import replace
 from weavelet.exceptions import CommandError
 from weavelet.messages import Heartbeat, Lifecycle, Outcome, Registration, ReportBatch
 from weavelet.weaver.devices import device_views
+from weavelet.weaver.divergence import look
 from weavelet.weaver.history import MOST_NAMES
 from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import DeviceView, JobView, ReplicaView, Snapshot, StatusUpdate
 from weavelet.weaver.stragglers import slowest
 from weavelet.weaver.views import control_view
 
-DEVICE_SECONDS = 1.0
-"""Time between two looks at the devices, whose numbers change all the time."""
+LOOK_SECONDS = 1.0
+"""Time between two looks at what changes all the time: devices, and the settings of ranks."""
 
 
 class Fleet:
@@ -35,7 +36,7 @@ class Fleet:
         self._removed: list[tuple[int, str, str]] = []
         self._devices: list[DeviceView] = []
         self._devices_version = 0
-        self._devices_at = -math.inf
+        self._looked_at = -math.inf
 
     # What was said.
 
@@ -140,7 +141,7 @@ class Fleet:
         self._reset = self.version
         self.runs.clear()
         self._removed.clear()
-        self._devices_at = -math.inf
+        self._looked_at = -math.inf
 
     # What is so.
 
@@ -251,9 +252,16 @@ class Fleet:
                     job.version = self.version
                 for replica in job.replicas.values():
                     self._tick_replica(replica, now)
-        if now - self._devices_at >= DEVICE_SECONDS:
-            self._devices_at = now
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
             self._tick_devices(now)
+            self._tick_settings(now)
+
+    def _tick_settings(self, now: float) -> None:
+        for job in self.jobs():
+            if look(job, now):
+                self.version += 1
+                job.version = self.version
 
     def _tick_devices(self, now: float) -> None:
         lives = (

@@ -46,6 +46,11 @@ class Incarnation:
     notices: frozenset[str] = frozenset()
 
     @property
+    def config_hash(self) -> str:
+        """Of all effective control values, as it said last."""
+        return self.beat.config_hash if self.beat else ""
+
+    @property
     def devices(self) -> tuple[Device, ...]:
         """Those that it uses, as it said last."""
         said = self.beat.devices[:MOST_DEVICES] if self.beat else ()
@@ -120,6 +125,8 @@ class Job:
     version: int = 0
     shown: tuple[bool, bool, str | None, float] | None = None
     slowest: str | None = None
+    differs_since: float | None = None
+    diverged: str | None = None
 
     def work(self, now: float) -> dict[str, float | None]:
         """Seconds that a step takes each replica that trains on its own."""
@@ -145,6 +152,7 @@ class Job:
             begun=begun,
             frozen_by=frozen_by,
             slowest=self.slowest,
+            diverged=self.diverged,
             replicas=replicas,
         )
 
@@ -175,7 +183,7 @@ def replica_view(life: Incarnation, state: ReplicaState, now: float) -> ReplicaV
         devices=[device.id for device in life.devices],
         work=_seconds(beat.work) if beat else None,
         controls=life.views,
-        config_hash=beat.config_hash if beat else "",
+        config_hash=life.config_hash,
     )
 
 
