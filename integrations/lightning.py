@@ -52,7 +52,7 @@ class WeaveletCallback(Callback):
     Optimizers and schedulers are bound as by `weavelet.integrations.torch.bind`; several optimizers
     by their place, as `optimizer0.lr`. Methods of the LightningModule that are marked with
     `@weavelet.handler` or `@weavelet.action` are controls. The action `checkpoint` calls
-    `Trainer.save_checkpoint()` and returns the path.
+    `Trainer.save_checkpoint()` and returns the path. The ranks save together: address all of them.
 
     Reported are `loss` and the rates at every step; what was logged, where it is new, every
     `log_every_n_steps` and at the end of an epoch and a validation. No report waits for a GPU.
@@ -110,7 +110,8 @@ class WeaveletCallback(Callback):
                 session.register(owner)
         if any(marked(pl_module)):
             session.register(pl_module)
-        self._offer_checkpoint(trainer, session)
+        if self._options.get("agreement") != "off" or trainer.world_size == 1:
+            self._offer_checkpoint(trainer, session)
         self._show_saving(trainer, session)
         if self._runs_session:
             session.start()
@@ -234,8 +235,14 @@ class WeaveletCallback(Callback):
         self._polled = trainer.global_step
         with suppress(weavelet.StopTraining):  # a session handed in may raise what the flag says
             session.poll(self._polled)
-        if session.stop_requested:
+        if self._is_told_to_stop(trainer, session):
             self._stop(trainer)
+
+    def _is_told_to_stop(self, trainer: Trainer, session: weavelet.Weavelet) -> bool:
+        if self._options.get("agreement") == "off":
+            # Then each rank hears of it at a step of its own.
+            return trainer.strategy.reduce_boolean_decision(session.stop_requested, all=False)
+        return session.stop_requested
 
     def _stop(self, trainer: Trainer) -> None:
         """Stop as the Trainer does. All ranks come here at the same step."""
@@ -246,8 +253,8 @@ class WeaveletCallback(Callback):
         trainer.should_stop = True
 
     def _report_logged(self, trainer: Trainer) -> None:
-        if self._session is not None:
-            self._session.report(trainer.global_step, **self._logged(trainer))
+        if self._session is not None and (logged := self._logged(trainer)):
+            self._session.report(trainer.global_step, **logged)
 
     def _logged(self, trainer: Trainer) -> dict[str, Any]:
         """What was logged since the last time. The Trainer keeps the older, the very same."""
