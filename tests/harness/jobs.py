@@ -35,7 +35,8 @@ class Jobs:
         self._count += 1
         folder = self._folder / f"job-{self._count}"
         folder.mkdir()
-        job = Job(self, folder, [script, folder, *options], ranks, restarts, run)
+        place = [folder] if script == RANKED else []
+        job = Job(self, folder, [script, *place, *options], ranks, restarts, run)
         try:
             yield job
         finally:
