@@ -1,7 +1,8 @@
 """One of several gloo ranks: `python agreeing.py PORT RANK RANKS ROUNDS`; rank 0 prints JSON.
 
 Each way to agree takes its turn for a round of steps. What is measured is the time inside it, after
-a collective that has brought the ranks together, as in training.
+a collective that has brought the ranks together, as in training. "agreement" is `poll` of a session
+with its sidecar; the variants with fixed boundaries are what it is made of.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+import weavelet
 from weavelet.agreement import Agreement
 from weavelet.keystore import TorchStore, drive
-from weavelet.messages import Deliver, Entry, Position, Set
+from weavelet.testing import local_session
 from weavelet.transaction import Verdict
 
 STEP_SECONDS = 0.01
@@ -47,11 +49,10 @@ class Replica:
 
 
 class Agreeing:
-    """Agreement with boundaries `spacing` steps apart, or as it chooses where that is None."""
+    """Agreement with boundaries `spacing` steps apart."""
 
-    def __init__(self, store, rank, ranks, *, spacing=None, entries=False):
-        self.keys = TorchStore(store.clone())
-        self.entries = entries and rank == 0
+    def __init__(self, store, rank, ranks, spacing):
+        self.keys = TorchStore(store.clone(), f"every-{spacing}/")
         self.step = -1
         self.agreement = Agreement(
             Replica(),
@@ -61,18 +62,35 @@ class Agreeing:
             incarnation=secrets.token_hex(8),
             clock=time.monotonic,
         )
-        if spacing and rank == 0:
+        if rank == 0:
             planner = self.agreement._leader.planner
             planner.spacing = spacing
             planner.measure = lambda now: None
 
     def poll(self):
         self.step += 1
-        if self.entries and self.step % EVERY == 0:
-            entry = Entry(id=str(self.step), author="op", body=Set({"lr": self.step}))
-            self.agreement.submit(Deliver(entry, Position("e", self.step + 1)))
         if self.agreement.tick(self.step):
             drive(self.agreement.poll(), self.keys, lambda nap: time.sleep(nap.seconds))
+
+
+class Polling:
+    """`poll` of a session, with a Set every 50 steps if it is one whose operator is here."""
+
+    def __init__(self, session, *, entries=False):
+        self.session = session.start()
+        self.entries = entries
+        self.step = -1
+        value = [0]
+
+        @session.handler("value", get=lambda: value[0])
+        def set_value(new: int) -> None:
+            value[0] = new
+
+    def poll(self):
+        self.step += 1
+        if self.entries and self.step % EVERY == 0:
+            self.session.push(value=self.step)
+        self.session.poll(self.step)
 
 
 def object_list(rank):
@@ -92,13 +110,14 @@ def main(port, rank, ranks, rounds):
     store = distributed.TCPStore("127.0.0.1", port, None, False, timedelta(seconds=60))
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
     ways = {
-        f"agreement, a boundary every {spacing} steps": Agreeing(
-            store, rank, ranks, spacing=spacing
-        ).poll
+        f"a boundary every {spacing} steps": Agreeing(store, rank, ranks, spacing).poll
         for spacing in SPACINGS
     }
-    ways["agreement"] = Agreeing(store, rank, ranks).poll
-    ways["agreement, an entry every 50 steps"] = Agreeing(store, rank, ranks, entries=True).poll
+    ways["agreement"] = Polling(weavelet.session(f"rank-{rank}")).poll
+    ways["agreement, an entry every 50 steps"] = Polling(
+        local_session(f"rank-{rank}"), entries=rank == 0
+    ).poll
+    ways["poll without agreement"] = Polling(weavelet.session(agreement="off")).poll
     ways["broadcast of one number"] = one_number()
     ways["broadcast_object_list"] = object_list(rank)
     spent = {name: [] for name in ways}
