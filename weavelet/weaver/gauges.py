@@ -14,7 +14,7 @@ Only replicas of live jobs are shown, so that labels do not pile up, and of thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -23,14 +23,21 @@ from prometheus_client.registry import Collector
 
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.lives import Incarnation, Job
-from weavelet.weaver.protocol import RuleView
+from weavelet.weaver.protocol import DeviceView, RuleView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MOST_REPLICAS = 2000
+MOST_REPLICAS = MOST_DEVICES = 2000
 MOST_METRICS = 50
 """Reported metrics that are shown of one replica."""
 LONGEST_NAME = 200
 _WHO = ("run", "job", "replica")
+_READINGS: tuple[tuple[str, str, Callable[[DeviceView], float | None]], ...] = (
+    ("busy_percent", "How busy a device is.", lambda one: one.utilization_percent),
+    ("temperature_celsius", "How hot it is.", lambda one: one.temperature_celsius),
+    ("memory_used_bytes", "Memory in use on it.", lambda one: one.memory_used_bytes),
+    ("memory_bytes", "Memory that it has.", lambda one: one.memory_total_bytes),
+    ("power_watts", "What it draws.", lambda one: one.power_watts),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +109,9 @@ def gather(fleet: Fleet, weaver: Weaver, now: float) -> list[Metric]:
         for job in jobs.values():
             if fleet.is_live(job, now):
                 room = _add_job(families, job, now, room)
-    return [*families.all(), *_of_weaver(weaver)]
+    devices = fleet.devices()
+    families.left_out += max(0, len(devices) - MOST_DEVICES)
+    return [*families.all(), *_of_devices(devices[:MOST_DEVICES]), *_of_weaver(weaver)]
 
 
 def _add_job(families: _Families, job: Job, now: float, room: int) -> int:
@@ -119,6 +128,15 @@ def _add_job(families: _Families, job: Job, now: float, room: int) -> int:
     for state, count in states.items():
         families.replicas.add_metric((job.run, job.name, state), count)
     return room
+
+
+def _of_devices(devices: Sequence[DeviceView]) -> Iterator[Metric]:
+    for name, text, read in _READINGS:
+        family = GaugeMetricFamily(f"weavelet_device_{name}", text, labels=("host", "device"))
+        for device in devices:
+            if (value := read(device)) is not None:
+                family.add_metric((device.host, device.id), value)
+        yield family
 
 
 def _of_weaver(weaver: Weaver) -> Iterator[Metric]:

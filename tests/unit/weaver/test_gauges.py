@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.weaver import beat, registration
-from weavelet.messages import ReportBatch
+from weavelet.messages import Device, ReportBatch
 from weavelet.weaver import gauges
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.protocol import RuleView
@@ -33,7 +34,8 @@ def fleet_of(*names, metrics=()):
     fleet = Fleet(0.0)
     for number, name in enumerate(names):
         fleet.registered(registration(name), number + 1, 1.0)
-        said = beat(name, step=7, rate=2.5, sampled=8, dropped=3)
+        gpu = Device(id=f"GPU-{number}", kind="gpu", utilization_percent=97.0, power_watts=500.0)
+        said = beat(name, step=7, rate=2.5, sampled=8, dropped=3, devices=(gpu,))
         fleet.beat("train", "j1", said, 1.0)
         if metrics:
             columns = {key: (value,) for key, value in metrics.items()}
@@ -41,6 +43,7 @@ def fleet_of(*names, metrics=()):
                 replica=name, incarnation="a", first=0, steps=(7,), at=(0.0,), columns=columns
             )
             fleet.reported("train", "j1", batch, 1.0)
+    fleet.tick(1.0)
     return fleet
 
 
@@ -94,6 +97,32 @@ def test_what_is_shown_of_a_replica():
         ("weavelet_reported", "loss"): 0.25,
         ("weavelet_reported", "ok"): 1,
     }
+
+
+def test_devices_are_shown_by_host():
+    """With what can be read of them, and nothing else."""
+    samples = samples_of(text_of(fleet_of("rank-0", "rank-1")))
+    shown = {
+        (name, labels["device"]): value for name, labels, value in samples if "device" in labels
+    }
+    assert shown == {
+        ("weavelet_device_busy_percent", "GPU-0"): 97,
+        ("weavelet_device_busy_percent", "GPU-1"): 97,
+        ("weavelet_device_power_watts", "GPU-0"): 500,
+        ("weavelet_device_power_watts", "GPU-1"): 500,
+    }
+
+
+def test_the_documented_configuration_is_one(tmp_path):
+    """Prometheus takes what the module's docstring says it is to be given."""
+    token = tmp_path / "weavelet.token"
+    token.write_text("viewer's")
+    block = textwrap.dedent(gauges.__doc__.partition("file:\n\n")[2].partition("\n\n")[0])
+    path = tmp_path / "prometheus.yml"
+    path.write_text(block.replace("/etc/prometheus/weavelet.token", str(token)) + "\n")
+    command = [promtool(), "check", "config", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_labels_are_bounded(monkeypatch):

@@ -74,6 +74,9 @@ def up(
     load_all(rules := tuple(path.expanduser().absolute() for path in rules))
     folder = (home or settings.home()).expanduser().absolute()
     if (endpoint := running(folder)) is not None:
+        if rules:
+            text = "It is up already, with the rules that it has: `weavelet down` first for these."
+            output.say(text, error=True)
         return _tell(endpoint, "Already up", json=json)
     options = Options(
         home=folder,
