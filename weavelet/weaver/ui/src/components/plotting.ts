@@ -6,6 +6,8 @@ import type { Axis, Columns, Range } from './columns'
 const LIGHT = ['#1f5fbf', '#b3431b', '#1b7a3d', '#8a2f94', '#8a6100', '#0d7583', '#a8275a', '#4b5563', '#5b4bc4', '#5f7a00']
 const DARK = ['#7db2ff', '#ff9b73', '#76d991', '#dd94ea', '#f2c14e', '#66d3e2', '#ff8db8', '#b6bfca', '#ada2ff', '#b9d65a']
 const MARK = 5
+/** Steps between ticks of a logarithmic scale, in powers of ten. */
+const DECADES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 /** What a chart is drawn in. */
 export interface Ink {
@@ -58,9 +60,10 @@ export function plotOptions(plotted: Plotted, width: number, height: number): uP
     legend: { show: false },
     scales: {
       x: { time: axis === 'time', range: () => [...plotted.view()] },
-      y: { distr: logScale ? 3 : 1, range: (_plot, low, high) => valueRange(low, high, logScale) },
+      // Logarithms on a linear scale: uPlot's own has no ticks beyond 1e17.
+      y: { range: (_plot, low, high) => valueRange(low, high) },
     },
-    axes: [{ ...axes, size: 32 }, { ...axes, size: 64, values: (_plot, splits) => splits.map((split) => tickText(split === null ? null : split * plotted.factor())) }],
+    axes: [{ ...axes, size: 32 }, { ...axes, ...(logScale ? { incrs: DECADES } : {}), size: 64, values: (_plot, splits) => splits.map((split) => valueText(split, plotted)) }],
     series: [{}, ...plotted.series.flatMap((_one, index) => lines(index, plotted))],
     bands: plotted.series.map((_one, index) => ({
       series: [3 * index + 1, 3 * index + 2],
@@ -107,10 +110,13 @@ export function factorOf(columns: Columns, logScale: boolean): number {
   return 10 ** Math.min(306, Math.max(-306, Math.floor(Math.log10(size)) - 1))
 }
 
-/** The columns as uPlot takes them, divided by the factor. */
-export function plotData(columns: Columns, factor: number): uPlot.AlignedData {
+/** The columns as uPlot takes them: divided by the factor, or their logarithms. */
+export function plotData(columns: Columns, factor: number, logScale: boolean): uPlot.AlignedData {
   const nothing = columns.x.map(() => null)
-  const scaled = (values: (number | null)[]) => (factor === 1 ? values : values.map((value) => (value === null ? null : value / factor)))
+  const scaled = (values: (number | null)[]) => {
+    if (logScale) return values.map((value) => (value === null ? null : Math.log10(value)))
+    return factor === 1 ? values : values.map((value) => (value === null ? null : value / factor))
+  }
   return [
     [...columns.x],
     ...columns.mean.flatMap((mean, index) =>
@@ -121,16 +127,9 @@ export function plotData(columns: Columns, factor: number): uPlot.AlignedData {
   ]
 }
 
-/** The range of values to draw for what was found; one that a chart's ticks can be laid out in. */
-export function valueRange(low: number | null, high: number | null, logScale: boolean): [number, number] {
-  if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) {
-    return logScale ? [0.1, 1] : [0, 1]
-  }
-  if (logScale) {
-    const least = Math.max(low, 1e-300)
-    const ends = [10 ** Math.floor(Math.log10(least)), 10 ** Math.min(308, Math.ceil(Math.log10(Math.max(high, least))))] as const
-    return ends[0] < ends[1] ? [...ends] : [ends[0] / 10, ends[1]]
-  }
+/** The range to draw for what was found; one that ticks can be laid out in. */
+export function valueRange(low: number | null, high: number | null): [number, number] {
+  if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return [0, 1]
   const span = high - low
   const widest = Math.max(Math.abs(low), Math.abs(high))
   // Below that, neighbouring ticks would be the same number.
@@ -142,8 +141,13 @@ export function valueRange(low: number | null, high: number | null, logScale: bo
 export function tickText(value: number | null): string {
   if (value === null) return ''
   const size = Math.abs(value)
-  if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential().replace(/(\.\d{3})\d+/, '$1').replace('e+', 'e')
+  if (size !== 0 && (size >= 1e6 || size < 1e-3)) return Number(value.toPrecision(6)).toExponential().replace('e+', 'e')
   return String(Number(value.toPrecision(6)))
+}
+
+function valueText(split: number | null, plotted: Plotted): string {
+  if (split === null) return ''
+  return tickText(plotted.logScale ? 10 ** split : split * plotted.factor())
 }
 
 function lines(index: number, plotted: Plotted): uPlot.Series[] {

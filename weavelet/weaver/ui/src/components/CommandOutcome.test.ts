@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest'
+
+import { mounted } from '../testing/mounting'
+import { entryUpdate, outcome } from '../testing/samples'
+import CommandOutcome from './CommandOutcome.vue'
+import { stateOf, whatOf } from './telling'
+
+describe('what an entry asks for', () => {
+  it.each([
+    ['set', { values: { lr: 0.01, opt: 'sgd' } }, 'set lr = 0.01, opt = sgd'],
+    ['set', { values: { lr: 0.01 }, dry_run: true }, 'try lr = 0.01'],
+    ['act', { name: 'save', arguments: { path: 'x', n: 3 } }, "run save(path='x', n=3)"],
+    ['pause', { lease: 600 }, 'pause for 600 s'],
+    ['pause', { lease: null }, 'pause'],
+    ['stop', { reason: 'enough' }, 'stop: enough'],
+    ['freeze', { reason: '' }, 'freeze'],
+    ['notice', { kind: 'replica_failed' }, 'notice replica_failed'],
+  ])('%s %j', (kind, body, words) => {
+    expect(whatOf(entryUpdate({ entry: { kind, body } }).entry)).toBe(words)
+  })
+})
+
+describe('where an entry is', () => {
+  it.each([
+    ['accepted', false, [], 'accepted, waiting for 2 of 2'],
+    ['delivered', false, [outcome()], 'applied 1/2, waiting for 1 of 2'],
+    ['applied', true, [outcome(), outcome({ replica: 'rank-1' })], 'applied 2/2'],
+    ['mixed', true, [outcome(), outcome({ replica: 'rank-1', outcome: 'rejected' })], 'applied 1/2, rejected 1/2'],
+    ['applied', true, [outcome(), outcome({ replica: 'rank-1' }), outcome({ replica: 'rank-1', adopted: true })], 'applied 2/2'],
+    ['unknown', true, [outcome()], 'applied 1/2, no answer from 1'],
+  ])('%s, settled %s', (state, settled, outcomes, words) => {
+    const update = entryUpdate({ state, settled, outcomes, entry: { addressed: ['rank-0', 'rank-1'] } })
+    expect(stateOf(update)).toBe(words)
+  })
+})
+
+describe('an outcome', () => {
+  it('names what, who, state, and per replica step, old and new', () => {
+    const page = mounted(CommandOutcome, { update: entryUpdate() })
+    const text = page.inner.text()
+    expect(text).toContain('set lr = 0.01')
+    expect(text).toContain('operator@laptop')
+    expect(page.at('outcome-state').textContent).toBe('applied 1/1')
+    expect(page.at('outcome-row').textContent).toMatch(/rank-0.*applied.*812/)
+    expect(page.at('outcome-change').textContent).toMatch(/lr.*0\.1.*→.*0\.01/)
+  })
+
+  it('settles while it is looked at', async () => {
+    const entry = { addressed: ['rank-0'] }
+    const page = mounted(CommandOutcome, { update: entryUpdate({ state: 'accepted', settled: false, outcomes: [], entry }) })
+    expect(page.all('outcome-under-way')).toHaveLength(1)
+    expect(page.at('outcome-word').textContent).toBe('waiting')
+    await page.give({ update: entryUpdate({ entry }) })
+    expect(page.all('outcome-under-way')).toHaveLength(0)
+    expect(page.at('outcome-word').textContent).toBe('applied')
+    expect(page.at('command-outcome').getAttribute('aria-busy')).toBe('false')
+  })
+
+  it('gives the reason, the traceback folded, and the result', () => {
+    const failed = outcome({ outcome: 'failed', reason: 'the handler raised ValueError: no', traceback: 'Traceback: ValueError', changes: [] })
+    const page = mounted(CommandOutcome, { update: entryUpdate({ state: 'failed', outcomes: [failed, outcome({ replica: 'rank-1', result: { loss: 0.5 } })] }) })
+    expect(page.at('outcome-reason').textContent).toContain('ValueError: no')
+    expect((page.at('outcome-traceback') as HTMLDetailsElement).open).toBe(false)
+    expect(page.at('result').textContent).toContain('"loss": 0.5')
+  })
+
+  it('shows 0, false and the empty text as results', () => {
+    const outcomes = [0, false, ''].map((result, at) => outcome({ replica: `rank-${at}`, result }))
+    expect(mounted(CommandOutcome, { update: entryUpdate({ outcomes }) }).all('result')).toHaveLength(3)
+  })
+
+  it('folds a long result and shows it whole at a press', async () => {
+    const page = mounted(CommandOutcome, { update: entryUpdate({ outcomes: [outcome({ result: 'z'.repeat(5000) })] }) })
+    expect(page.at('result').textContent?.length).toBeLessThan(1000)
+    await page.click('result-more')
+    expect(page.at('result').textContent?.length).toBeGreaterThan(5000)
+  })
+
+  it('holds thousands of replicas and hostile text', () => {
+    const evil = `<img src=x onerror="x">${'y'.repeat(65536)}`
+    const outcomes = Array.from({ length: 1000 }, (_, at) => outcome({ replica: `rank-${at}`, reason: evil, changes: [{ name: evil, old: evil, new: evil }] }))
+    const page = mounted(CommandOutcome, { update: entryUpdate({ outcomes, entry: { author: evil, body: { values: { [evil]: evil } } } }) })
+    expect(document.querySelector('img')).toBeNull()
+    expect(page.inner.text()).toContain('and 800 more replicas')
+  })
+})

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+
+import type { DeviceView } from '../protocol'
+import { mounted } from '../testing/mounting'
+import DeviceTable from './DeviceTable.vue'
+
+const GPU: DeviceView = {
+  id: 'GPU-1',
+  kind: 'gpu',
+  host: 'node-1',
+  utilization_percent: 97,
+  temperature_celsius: 71,
+  memory_used_bytes: 40 * 2 ** 30,
+  memory_total_bytes: 80 * 2 ** 30,
+  power_watts: 412.4,
+  replicas: [
+    ['train', 'job-1', 'rank-0'],
+    ['train', 'job-1', 'rank-1'],
+  ],
+}
+
+describe('the table of devices', () => {
+  it('shows what each is at', () => {
+    const page = mounted(DeviceTable, { devices: [GPU] })
+    const text = page.at('device-row').textContent
+    for (const part of ['GPU-1', 'node-1', '97 %', '40 GiB of 80 GiB', '71 °C', '412 W']) expect(text).toContain(part)
+    const bars = page.inner.findAll('[role="progressbar"]').map((bar) => bar.attributes('aria-valuenow'))
+    expect(bars).toEqual(['97', '50'])
+  })
+
+  it('leads to every replica that uses it', async () => {
+    const page = mounted(DeviceTable, { devices: [GPU, { ...GPU, id: 'GPU-2', replicas: [['train', 'job-1', 'rank-1']] }] })
+    expect(page.all('device-replica')).toHaveLength(3)
+    page.all('device-replica')[1]?.click()
+    expect(page.said('open')).toEqual([['train', 'job-1', 'rank-1']])
+  })
+
+  it('shows what cannot be read as such, never as 0', () => {
+    const page = mounted(DeviceTable, { devices: [{ id: 'cpu-a', kind: 'cpu', host: 'a', utilization_percent: null }] })
+    expect(page.at('device-utilization').textContent?.trim()).toBe('-')
+    expect(page.inner.findAll('[role="progressbar"]')).toHaveLength(0)
+    expect(page.at('device-row').textContent).toContain('none')
+  })
+
+  it('keeps its bars within bounds whatever is reported', () => {
+    const page = mounted(DeviceTable, { devices: [{ ...GPU, utilization_percent: 1e9, memory_used_bytes: 5, memory_total_bytes: 0 }] })
+    expect(page.inner.findAll('[role="progressbar"]').map((bar) => bar.attributes('aria-valuenow'))).toEqual(['100'])
+  })
+
+  it('says that it may be old, and that there are none', async () => {
+    const page = mounted(DeviceTable, { devices: [GPU], stale: true })
+    expect(page.at('device-table').classList).toContain('stale')
+    await page.give({ devices: [] })
+    expect(page.at('device-none').textContent).toBe('No devices are known.')
+  })
+})
