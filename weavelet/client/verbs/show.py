@@ -22,6 +22,8 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
         output.print_json({"job": found})
         return
     output.say(_title(found))
+    if found.diverged is not None:
+        output.say(f"DIVERGED: {found.diverged}")
     concerned = addressed(found, ())
     controls = registered(concerned, "control").values()
     actions = registered(concerned, "action").values()
