@@ -106,7 +106,7 @@ def steer(
 
     The controls are those of `weavelet.integrations.torch.bind`, and a second optimizer is given to
     it: `bind(steering.session, optimizer=..., prefix="generator.")`. The action `checkpoint` calls
-    `accelerator.save_state()` and returns the folder.
+    `accelerator.save_state()` and returns the folder. The ranks save together: address all of them.
 
     The values of all controls and the step are in every `save_state()`, and `load_state()` brings
     them back. Accelerate loads a checkpoint only where the same objects are registered: one from
@@ -117,7 +117,8 @@ def steer(
         optimizer: What `accelerator.prepare()` made of the optimizer; its steps are counted.
         scheduler: What it made of the scheduler or schedulers.
         session: A session that you start and stop. Default: that of the accelerator's
-            `WeaveletTracker`, else a new one; the `with` block starts and stops it.
+            `WeaveletTracker`, which the `with` block starts and stops; else the active one; else a
+            new one.
         checkpoints: Folder in which `checkpoint` makes a folder for each. Default: `checkpoints` in
             the accelerator's project folder, else here. Automatic names come from Accelerate.
 
@@ -136,14 +137,16 @@ class Steering:
     """One steered loop; made by `steer()`. Its `with` block absorbs the stop."""
 
     def __init__(self, accelerator: Accelerator, session: weavelet.Weavelet | None) -> None:
-        self.session = session or _session_of(accelerator)
+        tracked = None if session else _tracked(accelerator)
+        given = session or (None if tracked else weavelet.current())
+        self.session = given or tracked or weavelet.session()
         """The session of this rank."""
         self.step = 0
         """Optimizer steps done. What AMP skipped is none."""
         self._accelerator = accelerator
         self._binding: Binding | None = None
         self._counting: RemovableHandle | None = None
-        self._runs_session = session is None
+        self._runs_session = given is None
 
     def poll(self) -> tuple[weavelet.Change, ...]:
         """The safe point, as `Weavelet.poll`; between two batches of one step it does nothing.
@@ -217,11 +220,11 @@ class Steering:
         self.step += 1
 
 
-def _session_of(accelerator: Accelerator) -> weavelet.Weavelet:
+def _tracked(accelerator: Accelerator) -> weavelet.Weavelet | None:
     for tracker in accelerator.log_with:
         if isinstance(tracker, WeaveletTracker):
             return tracker.tracker
-    return weavelet.session()
+    return None
 
 
 def _default_folder(accelerator: Accelerator) -> Path:

@@ -52,11 +52,12 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
     * the action `evaluate`, where the arguments have an `eval_strategy`: the Trainer evaluates as
       soon as the poll has returned, and its metrics come as reports.
 
-    What the Trainer logs is reported by rank 0, and with it `lr`, the rate in use, since the
-    Trainer's `learning_rate` is that of the schedule. The values of all controls are in every
-    checkpoint and come back where training resumes from it, with or without
-    `restore_callback_states_from_checkpoint`; with it, the Trainer makes a callback anew, from the
-    options that JSON can hold.
+    Reported are `lr`, the rate in use, at every step, since the Trainer's own `learning_rate` is
+    that of the schedule; and, by rank 0, what the Trainer logs, every `logging_steps`.
+
+    The values of all controls are in every checkpoint and come back where training resumes from it,
+    with or without `restore_callback_states_from_checkpoint`; with it, the Trainer makes a callback
+    anew, from the options that JSON can hold.
 
     The Trainer tells callbacks of no exception. One that ends the script is seen all the same;
     where it is caught, the session ends with the next `train()`, or with the `with` block of a
@@ -64,7 +65,7 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
 
     Args:
         replica_id: As in `weavelet.session`.
-        session: A session that you start and stop, instead of one that is made here.
+        session: A session that you start and stop. Default: the active one, else a new one.
         options: The other arguments of `weavelet.session`.
     """
 
@@ -78,7 +79,7 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         self._replica_id = replica_id
         self._options = options
         self._session = session
-        self._runs_session = session is None
+        self._runs_session = False
         self._training = False
         self._binding: Binding | None = None
         self._section = ExitStack()
@@ -91,10 +92,16 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
 
     @property
     def session(self) -> weavelet.Weavelet:
-        """The session; made when it is first asked for, so that the rank is known by then."""
+        """The session; found or made when it is first asked for, when the rank is known."""
+        active = weavelet.current()
+        if self._session is None and active is not None:
+            for owner in self._options.get("controls", ()):
+                active.register(owner)
+            self._session = active
         if self._session is None:
             options = {"on_stop": "flag", **self._options}
             self._session = weavelet.session(self._replica_id, **options)
+            self._runs_session = True
         return self._session
 
     def state(self) -> dict[str, Any]:
@@ -128,6 +135,7 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         self._step = state.global_step
         with suppress(weavelet.StopTraining):  # a session handed in may raise what the flag says
             self.session.poll(self._step)
+        self.session.report(self._step, lr=kwargs["optimizer"].param_groups[0]["lr"])
         control.should_training_stop |= self.session.stop_requested
         control.should_save |= self._save_asked
         control.should_evaluate |= self._evaluation_asked
@@ -159,10 +167,8 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         logs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not self._training or not state.is_world_process_zero:
-            return
-        rate = kwargs["optimizer"].param_groups[0]["lr"]
-        self.session.report(state.global_step, **{**(logs or {}), "lr": rate})
+        if self._training and state.is_world_process_zero:
+            self.session.report(state.global_step, **(logs or {}))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

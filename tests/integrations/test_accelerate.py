@@ -224,6 +224,16 @@ def test_an_error_ends_the_session_and_goes_on_up(accelerator):
     assert weavelet.current() is None
 
 
+def test_a_session_around_it_is_used(accelerator):
+    """The active session goes on after the block, which absorbs its stop."""
+    with local_session() as w:
+        loop = Loop(accelerator, {2: [w.request_stop]})
+        with steer(accelerator, loop.optimizer) as steering:
+            loop.train(steering)
+        assert steering.session is weavelet.current() is w
+        assert loop.taken == 2
+
+
 def test_the_hooks_go_with_the_block(accelerator):
     """Steps after the block are not counted, and a second block counts its own."""
     with local_session() as w:

@@ -119,7 +119,7 @@ class Operator(transformers.TrainerCallback):
 def local_callback(**options):
     """A callback whose session starts no process."""
     callback = WeaveletCallback(**options)
-    callback._session = LocalSession(on_stop="flag", **options)
+    callback._session, callback._runs_session = LocalSession(on_stop="flag", **options), True
     return callback
 
 
@@ -174,12 +174,20 @@ def test_stop_is_the_trainers_own(tmp_path):
     assert weavelet.current() is None
 
 
-def test_a_session_that_raises_stops_it_as_well(tmp_path):
-    """A session that is handed in, made to raise at a stop, lets the Trainer end as well."""
+def test_a_session_around_it_is_used(tmp_path):
+    """The active session, made to raise at a stop, lets the Trainer end, and goes on."""
+
+    class Knob:
+        @weavelet.handler("gain")
+        def set_gain(self, value: float) -> None:
+            """Nothing depends on it."""
+
     with local_session() as w:
-        made = trainer(tmp_path, WeaveletCallback(session=w), {3: [w.request_stop]})
-        assert made.train().global_step == 3
-        assert weavelet.current() is w
+        callback = WeaveletCallback(controls=[Knob()])
+        commands = {2: [lambda: w.push(gain=2.0)], 3: [w.request_stop]}
+        assert trainer(tmp_path, callback, commands).train().global_step == 3
+        assert told(w) == [("applied", 2), ("applied", 3)]
+        assert callback.session is weavelet.current() is w
 
 
 @pytest.mark.parametrize("batches", [1, 2])
