@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 
 import weavelet
 from weavelet.integrations.torch import Binding, bind
-from weavelet.marks import marked
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -108,8 +107,7 @@ class WeaveletCallback(Callback):
         if not self._runs_session:
             for owner in self._options.get("controls", ()):
                 session.register(owner)
-        if any(marked(pl_module)):
-            session.register(pl_module)
+        session.register(pl_module, strict=False)
         if self._options.get("agreement") != "off" or trainer.world_size == 1:
             self._offer_checkpoint(trainer, session)
         self._show_saving(trainer, session)
@@ -192,12 +190,14 @@ class WeaveletCallback(Callback):
         return session
 
     def _offer_checkpoint(self, trainer: Trainer, session: weavelet.Weavelet) -> None:
-        @session.action()
         def checkpoint() -> str:
             """Save by the Trainer, as its own checkpoints are; returns the path."""
             path = self._folder(trainer) / f"step-{trainer.global_step}.ckpt"
             trainer.save_checkpoint(path)
             return str(path)
+
+        with suppress(ValueError):  # the user's own of this name stays
+            session.action()(checkpoint)
 
     def _folder(self, trainer: Trainer) -> Path:
         if self._checkpoints is not None:

@@ -123,11 +123,11 @@ class Registry:
         check_kind(kind)
         return register
 
-    def register(self, obj: object) -> None:
+    def register(self, obj: object, *, strict: bool = True) -> None:
         """Register the marked methods of an object, all or none.
 
         Raises:
-            TypeError: it has no marked methods, or one of them cannot be registered.
+            TypeError: it has no marked methods (if strict), or one of them cannot be registered.
             ValueError: a name is taken or is not a valid one.
         """
         if isinstance(obj, type):
@@ -136,7 +136,7 @@ class Registry:
             )
             raise TypeError(msg)
         declared = [_declare(function, mark) for function, mark in marked(obj)]
-        if not declared:
+        if strict and not declared:
             msg = f"{short(obj)} has no methods marked with @weavelet.handler or @weavelet.action."
             raise TypeError(msg)
         self._add(declared)

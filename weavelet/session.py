@@ -341,9 +341,18 @@ class Weavelet:
         """The page "Controls" as Markdown: all that is registered, with type, bounds and value."""
         return self._registry.page()
 
-    def register(self, owner: object) -> None:
-        """Declare all methods of `owner` marked with `@weavelet.handler` or `@weavelet.action`."""
-        self._registry.register(owner)
+    def register(self, owner: object, *, strict: bool = True) -> None:
+        """Declare all methods of `owner` marked with `@weavelet.handler` or `@weavelet.action`.
+
+        Args:
+            owner: An object, a module, or one marked function.
+            strict: Whether it is an error if there are none.
+
+        Raises:
+            TypeError: there are none, or one of them cannot be a control.
+            ValueError: a name is taken or is not a valid one.
+        """
+        self._registry.register(owner, strict=strict)
         self._ring()
 
     @contextmanager

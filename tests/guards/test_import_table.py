@@ -93,7 +93,9 @@ TABLE = {
     "integrations": Rule({"weavelet"}),
     "integrations.torch": Rule({"weavelet", "torch", *PARTS_OF_TORCH}),
     "integrations.distributed": Rule({"weavelet", "torch", *ADAPTERS}),
-    "integrations.lightning": Rule({"weavelet", "torch", "lightning", *ADAPTERS}),
+    "integrations.lightning": Rule(
+        {"weavelet", "torch", "lightning", "pytorch_lightning", *ADAPTERS}  # its two names
+    ),
     "integrations.accelerate": Rule({"weavelet", "torch", "accelerate", *ADAPTERS}),
     "integrations.transformers": Rule({"weavelet", "torch", "transformers", *ADAPTERS}),
     "integrations.demo": Rule({"weavelet", "torch", "sklearn"}),

@@ -174,9 +174,10 @@ def test_a_marked_function_and_a_module_of_them_can_be_registered():
 
 
 def test_an_object_without_marks_is_refused():
-    """Registering something that has nothing to offer is a mistake, and so is a class."""
+    """What has nothing to offer is a mistake, unless said otherwise, and so is a class."""
     with pytest.raises(TypeError, match="no methods marked"):
         Registry().register(object())
+    Registry().register(object(), strict=False)
     with pytest.raises(TypeError, match="give an instance"):
         Registry().register(Trainer)
 
