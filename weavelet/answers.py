@@ -72,7 +72,7 @@ class Answers:
             frame = encode(Decided(outcome))
         except MalformedError as error:
             short = f"{outcome.reason or 'done'} (values or result not sent: {error.reason})"
-            frame = encode(Decided(_without_payload(outcome, _sendable(short[:1000]))))
+            frame = encode(Decided(_without_payload(outcome, sendable(short[:1000]))))
         self._channel.decide(sequence, frame)
 
 
@@ -81,7 +81,7 @@ def interrupted(error: BaseException) -> Verdict:
     return Verdict("failed", reason=f"interrupted by {type(error).__name__}")
 
 
-def _sendable(text: str) -> str:
+def sendable(text: str) -> str:
     """Without halves of characters, which names of files may hold and no message can."""
     return text.encode("utf-8", "replace").decode()
 

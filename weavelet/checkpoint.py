@@ -52,8 +52,7 @@ class Memory:
         state = Checkpoint(
             version=VERSION, run=run, job=job, step=step, values=values, decided=decided
         )
-        # Through bytes, as JSON has no tuples and shall be able to hold it.
-        return msgspec.msgpack.decode(msgspec.msgpack.encode(state))
+        return _without_tuples(msgspec.to_builtins(state))
 
     def values(self, loaded: Checkpoint, *, log_wins: bool) -> dict[str, Value]:
         """The values to set for a checkpoint.
@@ -69,6 +68,15 @@ class Memory:
     def hold(self, loaded: Checkpoint, run: str, job: str) -> None:
         """A checkpoint is loaded now; what it holds of this job is not applied again."""
         self.held = loaded.decided if (loaded.run, loaded.job) == (run, job) else {}
+
+
+def _without_tuples(value: Any) -> Any:
+    """As JSON, which has none, gives it back."""
+    if isinstance(value, dict):
+        return {name: _without_tuples(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_tuples(item) for item in value]
+    return value
 
 
 def read(state: object) -> Checkpoint:

@@ -62,4 +62,7 @@ def answer_ranks(seat: Seat, namespace: str, seconds: float) -> Steps[str | None
     if not missing:
         return None
     names = ", ".join(map(str, sorted(missing)))
-    return f"{len(missing)} of {seat.ranks} ranks never polled within {seconds:g} s: rank {names}"
+    return (
+        f"{len(missing)} of {seat.ranks} ranks never polled within {seconds:g} s: rank {names}; "
+        'open a session on every rank, or use session(agreement="off")'
+    )

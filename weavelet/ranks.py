@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from weavelet.adoption import Adoption, Past, is_adoption
 from weavelet.agreement import Agreement, Ending
-from weavelet.answers import Answers
+from weavelet.answers import Answers, sendable
 from weavelet.channel.page import Page, Phase
 from weavelet.controls import Registry, Verdict
 from weavelet.keystore import KeyStore, Sleep, StoreLostError, drive
@@ -118,6 +118,7 @@ class Ranks:
 
     def leave(self, reason: str) -> None:
         """Tell the other ranks that this one polls no more."""
+        reason = sendable(reason)
         try:
             drive(self.agreement.leave(reason), self._store, self._sleep)
         except StoreLostError as error:
@@ -156,7 +157,8 @@ class Ranks:
         if entry.id in self._sequences:
             # Else its sidecar has not brought it, and would not tell of a death in the midst of it.
             self._started(entry.id, self._sequences[entry.id])
-        return self._do(self._mine(entry))
+        verdict = self._do(self._mine(entry))
+        return replace(verdict, reason=verdict.reason and sendable(verdict.reason))
 
     def undo(self, entry: Entry) -> None:
         """Set back what `run` has set."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
@@ -18,6 +19,8 @@ REFUSED = 1 << 32
 """What a refusal adds to the count of votes."""
 
 _MARK_SECONDS = 0.5
+_MOST_SAID = 256 * 1024
+"""Bytes of what a rank tells the leader: stores refuse large values. The log has the whole."""
 
 _log = logging.getLogger("weavelet")
 
@@ -126,8 +129,7 @@ class Transaction:
         self._round = "b"
         refusal = self._run()
         if self.addressed:
-            said = Said(self._seat.rank, self._seat.replica, self._mine, self._participant.state())
-            yield Put(f"{self._base}/r/{self._seat.rank}", encode(said))
+            yield Put(f"{self._base}/r/{self._seat.rank}", self._said())
         ruling = yield from self._vote(refusal)
         if self._seat.rank == 0 and ruling.kind != "lost":
             yield from self._collect()
@@ -147,6 +149,15 @@ class Transaction:
         """Without the store there is no knowing what the others come to; here it is undone."""
         verdict = self._judge(Ruling("lost", reason))
         return msgspec.structs.replace(verdict, kind="unknown")
+
+    def _said(self) -> bytes:
+        seat, mine, state = self._seat, self._mine, self._participant.state()
+        with contextlib.suppress(UnicodeEncodeError):  # halves of characters in values
+            data = encode(Said(seat.rank, seat.replica, mine, state))
+            if len(data) <= _MOST_SAID:
+                return data
+        bare = Verdict(mine.kind, reason=mine.reason and mine.reason[:1000])
+        return encode(Said(seat.rank, seat.replica, bare, state))
 
     def _collect(self) -> Steps[None]:
         """Fetch what all ranks said before they voted, and remove it."""

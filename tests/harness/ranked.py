@@ -89,7 +89,6 @@ def main():
     parser.add_argument("--skip", type=int, help="the last rank polls no more from this step on")
     parser.add_argument("--unnamed", action="store_true", help="poll without the step")
     parser.add_argument("--checkpoint", type=Path, help="resume from it, and write it every step")
-    parser.add_argument("--die", type=int, help="the last rank's first life ends at this step")
     parser.add_argument("--last-only", action="store_true", help="a control on the last rank alone")
     parser.add_argument("--nested", action="store_true", help="a second session inside")
     arguments = parser.parse_args()
@@ -173,9 +172,6 @@ class Rank:
             partial = arguments.checkpoint.with_suffix(".partial")
             partial.write_text(json.dumps({"step": step, "weavelet": w.state_dict()}))
             partial.replace(arguments.checkpoint)
-        life = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        if step == arguments.die and self.is_last and life == 0:
-            os._exit(3)
         if self.training is not None:
             w.report(step, loss=self.training.step())
         if arguments.skew:

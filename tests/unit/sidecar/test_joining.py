@@ -38,7 +38,7 @@ class Log:
         self.logged.append(Logged(sequence, entry, expires))
         return self.logged[-1]
 
-    def settle(self, logged, **kinds):
+    def settle(self, logged, *, order=0, **kinds):
         """The end of an entry; `me` and `other` are kinds of outcomes."""
         names = {"me": ME, "other": OTHER}
         outcomes = tuple(
@@ -48,6 +48,7 @@ class Log:
                 replica=names[who],
                 incarnation="i",
                 kind=kind,
+                order=order,
             )
             for who, kind in kinds.items()
         )
@@ -304,3 +305,17 @@ def test_a_replica_ends_with_what_the_order_of_the_log_says(log):
             if end is None or holds(logged, end) or logged.sequence in delivered:
                 expected.update(logged.entry.body.values)
     assert got == expected
+
+
+def test_the_whole_log_holds_what_other_replicas_are_asked(log):
+    """Ranks decide it together: what was applied is adopted with its targets, order and step."""
+    done = log.add(Set({"lr": 0.5}), targets=(OTHER,), addressed=(OTHER,), at_step=7)
+    log.settle(done, other="applied", order=3)
+    failed = log.add(Set({"lr": 0.6}), targets=(OTHER,), addressed=(OTHER,))
+    log.settle(failed, other="failed", order=4)
+    waiting = log.add(Set({"lr": 0.7}), targets=(OTHER,), addressed=(OTHER,))
+    made = log.plan(whole_log=True)
+    (one,) = made.adopt.sets
+    assert (one.entry, one.order, one.at_step, one.targets) == (done.entry.id, 3, 7, (OTHER,))
+    assert sequences(made.deliver) == [waiting.sequence]
+    assert log.plan().adopt.sets == log.plan().deliver == ()
