@@ -136,3 +136,28 @@ async def test_the_others_are_told_of_a_trainer_that_was_killed(tmp_path):
     assert said["notice"] == "replica_failed"
     assert said["detail"]["replicas"] == ["rank-0"]
     assert said["detail"]["cause"] == "crashed"
+
+
+@asynchronous
+async def test_a_job_that_one_weaver_removes_leaves_the_other_one_too(nats, tmp_path):
+    """What was removed by one weaver is soon not shown by another one either; the rest stays."""
+    async with connected_bus(nats) as bus:
+        for job in ("j1", "j2"):
+            replica = FakeReplica(bus, job=job)
+            await join(replica)
+            await replica.end()
+        async with (
+            serving(tmp_path / "one", nats_url=nats.url) as first,
+            serving(tmp_path / "two", nats_url=nats.url) as second,
+            talking(first.endpoint) as one,
+            talking(second.endpoint) as two,
+        ):
+            await two.send("subscribe")
+            snapshot = await two.until(lambda message: message["type"] == "snapshot")
+            assert {job["job"] for job in snapshot["jobs"]} == {"j1", "j2"}
+            removed = await one.ask("remove", run="train", job="j1")
+            assert removed["jobs"] == ["j1"]
+            news = await two.until(lambda message: message.get("removed"))
+            left = await two.ask("subscribe")
+    assert news["removed"] == [["train", "j1"]]
+    assert [job["job"] for job in left["jobs"]] == ["j2"]

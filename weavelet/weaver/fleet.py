@@ -15,14 +15,17 @@ from weavelet.exceptions import CommandError
 from weavelet.messages import Heartbeat, Lifecycle, Outcome, Registration, ReportBatch
 from weavelet.weaver.devices import device_views
 from weavelet.weaver.divergence import look
-from weavelet.weaver.history import MOST_NAMES
-from weavelet.weaver.lives import Incarnation, Job, Replica, replica_view
+from weavelet.weaver.history import MOST_CHARACTERS, MOST_NAMES
+from weavelet.weaver.lives import REVIVED_AFTER, Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import DeviceView, JobView, ReplicaView, Snapshot, StatusUpdate
 from weavelet.weaver.stragglers import slowest
 from weavelet.weaver.views import control_view
 
 LOOK_SECONDS = 1.0
 """Time between two looks at what changes all the time: devices, and the settings of ranks."""
+
+_MOST_REMOVED = 1000
+_MOST_TEXT = 1000
 
 
 class Fleet:
@@ -56,7 +59,7 @@ class Fleet:
         life = replica.incarnations.get(who.incarnation)
         if life is None:
             life = Incarnation(who, sequence, at, at)
-            replica.incarnations[who.incarnation] = life
+            replica.add(life)
         life.identity, life.order = who, life.order or sequence
         life.heard = max(life.heard, at)
         life.controls = registration.controls
@@ -69,13 +72,14 @@ class Fleet:
         life = self._heard(run, job, said.replica, said.incarnation, at)
         if life is None:
             return
-        life.state, life.reason = said.state, said.reason
+        life.state, life.reason, life.ended_at = said.state, said.reason, at
         life.step = said.step if said.step is not None else life.step
 
     def beat(self, run: str, job: str, said: Heartbeat, at: float) -> bool:
         """A sign of life. Returns whether it is of a replica's current incarnation."""
         if said.state == "conflict":
             self._stranger(run, job, said, at)
+        self._revive(run, job, said, at)
         life = self._heard(run, job, said.replica, said.incarnation, at)
         if life is None:
             return False
@@ -133,6 +137,9 @@ class Fleet:
             del self.runs[run]
         self.version += 1
         self._removed.append((self.version, run, job))
+        if len(self._removed) > _MOST_REMOVED:
+            # Whoever has not heard of this one yet is told everything.
+            self._reset, _, _ = self._removed.pop(0)
 
     def clear(self, now: float) -> None:
         """Forget everything: the streams are others than before."""
@@ -337,7 +344,14 @@ class Fleet:
         found = self._find(run, job, said.replica)
         if found is not None and said.incarnation not in found.incarnations:
             who = replace(found.current.identity, incarnation=said.incarnation, pid=0, host="")
-            found.incarnations[said.incarnation] = Incarnation(who, 0, at, at)
+            found.add(Incarnation(who, 0, at, at))
+
+    def _revive(self, run: str, job: str, said: Heartbeat, at: float) -> None:
+        # Whoever beats has not ended, whatever the stream says.
+        found = self._find(run, job, said.replica)
+        life = found.incarnations.get(said.incarnation) if found else None
+        if life is not None and life.ended and at - life.ended_at > REVIVED_AFTER:
+            life.state = "starting"
 
     def _touch(self, replica: Replica) -> None:
         self.version += 1
@@ -357,8 +371,14 @@ class Fleet:
 def _take_last(life: Incarnation, batch: ReportBatch) -> None:
     for name, column in batch.columns.items():
         last = next((value for value in reversed(column) if value is not None), None)
-        if last is not None and (name in life.metrics or len(life.metrics) < MOST_NAMES):
-            life.metrics[name] = last
+        if last is not None and (name in life.metrics or _has_room(life, name)):
+            life.metrics[name] = last[:_MOST_TEXT] if isinstance(last, str) else last
+
+
+def _has_room(life: Incarnation, name: str) -> bool:
+    if len(life.metrics) >= MOST_NAMES:
+        return False
+    return sum(map(len, life.metrics)) + len(name) <= MOST_CHARACTERS
 
 
 def _in(job: Job, runs: Sequence[str]) -> bool:

@@ -59,7 +59,7 @@ class Ingest:
         self.malformed = 0
         self.on_entry: Callable[[Life], None] = lambda life: None
         self.on_report: Callable[[str, str, ReportBatch], None] = lambda run, job, batch: None
-        self._early: Waiting[tuple[str, str, str, str], ReportBatch] = Waiting(1000)
+        self._early: Waiting[tuple[str, str, str, str], ReportBatch] = Waiting(256)
         self._complained: set[str] = set()
         self._folded = asyncio.Event()
 

@@ -1,7 +1,8 @@
 """One replica over its incarnations, and the job that it belongs to. Pure, like the fleet.
 
 A replica's state is the last one heard; `unknown` once it was not heard for 5 s, and the real one
-again as soon as it is. The end of an incarnation (`exited`, `crashed`) is final. A replica is live
+again as soon as it is. The end of an incarnation (`exited`, `crashed`) is final, unless heartbeats
+go on long after it: then it was said in error. A replica is live
 until its end, and an unknown one for 60 s more, counted from the weaver's own start at the
 earliest: so a newer job that fell silent does not hide an older one that trains.
 """
@@ -17,6 +18,10 @@ from weavelet.weaver.protocol import ControlView, JobView, ReplicaView
 
 UNKNOWN_AFTER = 5.0
 FORGOTTEN_AFTER = 60.0
+REVIVED_AFTER = 5.0
+"""Seconds after its end from which a heartbeat says that a life goes on; none is underway then."""
+MOST_LIVES = 16
+"""Incarnations of one replica that are kept."""
 MOST_DEVICES = 64
 """Devices of one replica: more than any host has."""
 _LONGEST_ID = 128
@@ -37,6 +42,7 @@ class Incarnation:
     heard: float
     state: ReplicaState = "starting"
     reason: str | None = None
+    ended_at: float = math.inf
     step: int | None = None
     beat: Heartbeat | None = None
     metrics: dict[str, Scalar] = field(default_factory=dict)
@@ -101,6 +107,15 @@ class Replica:
         """Whether commands should wait for it; `since` is when the weaver began to listen."""
         life = self.current
         return not life.ended and now - max(life.heard, since) <= FORGOTTEN_AFTER
+
+    def add(self, life: Incarnation) -> None:
+        """A new incarnation; beyond `MOST_LIVES` the oldest one that is not current goes."""
+        self.incarnations[life.identity.incarnation] = life
+        if len(self.incarnations) > MOST_LIVES:
+            current = self.current
+            others = (one for one in self.incarnations.values() if one is not current)
+            oldest = min(others, key=lambda one: one.heard)
+            del self.incarnations[oldest.identity.incarnation]
 
     def prune(self, now: float) -> None:
         """Forget incarnations that are over and were followed by another."""

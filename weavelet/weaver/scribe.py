@@ -31,6 +31,7 @@ log = logging.getLogger("weavelet.weaver")
 
 APPEND_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+_LOOKS = 5
 _SETTLED_BYTES = 512 * 1024
 """Half of what the server takes in one message."""
 
@@ -47,6 +48,8 @@ class Scribe:
         self._bus = bus
         self._ingest = ingest
         self._trouble = trouble
+        self._ended: list[tuple[str, str]] = []
+        self._next_look = 0.0
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def submit(self, command: protocol.Command, *, entry_id: str, author: str) -> None:
@@ -110,6 +113,7 @@ class Scribe:
         while True:
             await self._ingest.ready.wait()
             await self._write_due()
+            await self._forget_removed()
             try:
                 await asyncio.wait_for(self._ingest.stirred.wait(), _LOOK_SECONDS)
             except asyncio.TimeoutError:
@@ -125,6 +129,37 @@ class Scribe:
                 await self._in_turn(found.run, found.job, self._settle(found, now))
         for job, entry in self._ingest.events.due(fleet, self._ingest.logs, now):
             await self._in_turn(job.run, job.name, self._notify(job, entry))
+
+    async def _forget_removed(self) -> None:
+        """Look whether another weaver has removed a job, a few of those that do not live a second.
+
+        What was removed tells nobody: it is not there any more.
+        """
+        now = time.monotonic()
+        if now < self._next_look or not self._bus.connected:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        if not self._ended:
+            self._ended = [(job.run, job.name) for job in self._ingest.fleet.jobs() if not job.live]
+        looks, self._ended = self._ended[:_LOOKS], self._ended[_LOOKS:]
+        for run, job in looks:
+            try:
+                if not await self._is_stored(run, job):
+                    log.info("job %s of run %s was removed elsewhere", job, run)
+                    self._ingest.forget(run, job)
+            except BusError as error:
+                log.debug(
+                    "cannot look whether job %s of run %s is still there: %s", job, run, error
+                )
+
+    async def _is_stored(self, run: str, job: str) -> bool:
+        return any(
+            [
+                await self._bus.last(stream, subject) is not None
+                for stream, subject in subjects.of_job(run, job)
+                if stream != subjects.REPORT
+            ]
+        )
 
     async def _in_turn(self, run: str, job: str, write: Coroutine[Any, Any, None]) -> None:
         async with self._turns[run, job]:

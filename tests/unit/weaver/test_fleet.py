@@ -7,6 +7,7 @@ from harness.weaver import LR, beat, lifecycle, outcome, registration
 from weavelet.exceptions import CommandError
 from weavelet.messages import Change, ReportBatch
 from weavelet.weaver.fleet import Fleet
+from weavelet.weaver.lives import MOST_LIVES
 from weavelet.weaver.protocol import JobView, Snapshot, StatusUpdate
 
 
@@ -267,3 +268,69 @@ def test_what_was_applied_is_the_value_that_is_shown():
     fleet.answered("train", "j1", refused, 2.0)
     (job,) = fleet.snapshot(2.0)
     assert {control.name: control.value for control in job.replicas[0].controls}["lr"] == 0.25
+
+
+def row(fleet, now):
+    """The only replica."""
+    fleet.tick(now)
+    (job,) = fleet.snapshot(now)
+    return job.replicas[0]
+
+
+def test_whoever_beats_on_has_not_ended():
+    """An end that was said in error is taken back by heartbeats that go on long after it."""
+    fleet = Fleet(0.0)
+    fleet.registered(registration(), 1, 0.0)
+    fleet.ended("train", "j1", lifecycle("crashed", reason="forged"), 1.0)
+    for now in (1.5, 4.0):
+        fleet.beat("train", "j1", beat(), now)
+        assert row(fleet, now).state == "crashed"
+    fleet.beat("train", "j1", beat(step=7), 7.0)
+    found = row(fleet, 7.0)
+    assert (found.state, found.reason, found.step) == ("running", None, 7)
+    fleet.ended("train", "j1", lifecycle("crashed"), 8.0)
+    assert row(fleet, 8.0).state == "crashed"
+
+
+def test_lives_without_number_are_not_all_kept():
+    """Strangers and restarts in a crowd do not fill the memory; the newest life stays."""
+    fleet = Fleet(0.0)
+    for number in range(1000):
+        fleet.registered(registration(incarnation=f"life-{number}"), number + 1, 1.0)
+        said = beat(incarnation=f"stranger-{number}", state="conflict")
+        fleet.beat("train", "j1", said, 1.0)
+    replica = fleet.runs["train"]["j1"].replicas["rank-0"]
+    assert len(replica.incarnations) == MOST_LIVES
+    assert replica.current.identity.incarnation == "life-999"
+
+
+def test_what_one_replica_reports_is_bounded():
+    """Names without end, and texts without end, take a bounded part of a row."""
+    fleet = Fleet(0.0)
+    fleet.registered(registration(), 1, 0.0)
+    for number in range(3000):
+        columns = {f"metric {number} " + "x" * 300: ("y" * 5000,)}
+        batch = ReportBatch(
+            replica="rank-0",
+            incarnation="a",
+            first=number,
+            steps=(0,),
+            at=(0.0,),
+            columns=columns,
+        )
+        fleet.reported("train", "j1", batch, 1.0)
+    metrics = row(fleet, 1.0).metrics
+    assert len(metrics) > 100
+    assert sum(map(len, metrics)) <= 100_000
+    assert {len(text) for text in metrics.values()} == {1000}
+
+
+def test_removals_without_number_end_in_a_snapshot():
+    """A client that slept through a thousand removals is told everything afresh."""
+    fleet = Fleet(0.0)
+    before = fleet.version
+    for number in range(1500):
+        fleet.registered(registration(job=f"j{number}"), number + 1, 0.0)
+        fleet.forget("train", f"j{number}")
+    assert isinstance(fleet.changes(before, 1.0), Snapshot)
+    assert len(fleet.changes(fleet.version - 1, 1.0).removed) == 1
