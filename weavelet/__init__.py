@@ -20,7 +20,7 @@ from weavelet.exceptions import (
 )
 from weavelet.lifetime import current, poll, report
 from weavelet.local import up
-from weavelet.messages import Change
+from weavelet.messages import Change, Notice
 from weavelet.session import Weavelet, session
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ControlError",
     "MalformedError",
     "Meta",
+    "Notice",
     "ReplayError",
     "SessionError",
     "StopTraining",
