@@ -38,23 +38,18 @@ _log = logging.getLogger("weavelet")
 _installed: list[Steering] = []
 
 
-def install() -> None:
-    """Steer whatever steps in this process, in which torch.optim has just been loaded."""
+def install(when_loaded: Callable[[str, Callable[[], None]], None]) -> None:
+    """Steer whatever steps in this process, in which torch.optim has just been loaded.
+
+    `when_loaded` calls a function when a module is loaded.
+    """
     if _installed:
         return
-    # Of torch itself much is missing yet.
-    from torch.optim import lr_scheduler, optimizer  # noqa: PLC0415
-
     steering = Steering()
     _installed.append(steering)
-    optimizer.register_optimizer_step_pre_hook(steering.before)
-    optimizer.register_optimizer_step_post_hook(steering.after)
-    kinds = vars(lr_scheduler)
-    # All others call LRScheduler's own.
-    for name in ("LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
-        if "__init__" in vars(kinds[name]):
-            watch(kinds[name], "__init__", steering.scheduler_appeared)
+    steering.attach()
     os.register_at_fork(after_in_child=steering.become_inert)
+    when_loaded("torch._dynamo.trace_rules", _stay_out_of_graphs)
 
 
 class Steering:
@@ -75,7 +70,32 @@ class Steering:
         self._due = True
         self._hidden: int | None = None
         self._undo: list[Callable[[], None]] = []
+        self._attached: list[Callable[[], None]] = []
         self._backward: Callable[[], int] = _no_backward
+
+    def attach(self) -> None:
+        """Have torch call this from now on. Of torch itself much may be missing yet."""
+        from torch.optim import lr_scheduler, optimizer  # noqa: PLC0415
+
+        hooks = (
+            optimizer.register_optimizer_step_pre_hook(self.before),
+            optimizer.register_optimizer_step_post_hook(self.after),
+        )
+        self._attached += [hook.remove for hook in hooks]
+        kinds = vars(lr_scheduler)
+        # All others call LRScheduler's own.
+        for name in ("LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
+            if "__init__" in vars(kinds[name]):
+                self._attached.append(watch(kinds[name], "__init__", self.scheduler_appeared))
+
+    def detach(self) -> None:
+        """Let go of torch, and end the session."""
+        w = self._w
+        self._step_aside()
+        while self._attached:
+            self._attached.pop()()
+        if w is not None:
+            w.stop()
 
     # Called by torch.
 
@@ -254,6 +274,13 @@ def _is_running(frame: FrameType) -> bool:
     while above is not None and above is not frame:
         above = above.f_back
     return above is not None
+
+
+def _stay_out_of_graphs() -> None:
+    """Let torch.compile run our hooks as they are instead of compiling them with the step."""
+    rules: Any = sys.modules["torch._dynamo.trace_rules"]
+    for name in ("weavelet", "weavelet.integrations"):
+        rules.add(name)
 
 
 def _no_backward() -> int:

@@ -53,7 +53,8 @@ class Places:
         else:
             since = step
         gone = min(self._places.values(), key=lambda place: place.stepped, default=None)
-        if gone is not None and gone.stepped < since:
+        # As old as the new one's first step is what raised instead of stepping.
+        if gone is not None and gone.stepped <= since < step:
             del self._places[id(gone.optimizer)]
             prefix = gone.prefix
         elif len(self._places) < MOST:

@@ -8,37 +8,47 @@ interpreters that have no weavelet, too, so it needs nothing but the standard li
 
 import os
 import sys
-from typing import Any
-
-WATCHED = "torch.optim"
+from typing import Any, Callable  # noqa: UP035  what older interpreters have, too
 
 
 class Finder:
-    """Finds `torch.optim` where the other finders do, and has it steered once it is loaded."""
+    """Finds one module where the other finders do, and calls `then` once it is loaded."""
+
+    def __init__(self, awaited: str, then: Callable[[], None]) -> None:
+        self.awaited = awaited
+        self.then = then
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != WATCHED or self not in sys.meta_path:
+        if name != self.awaited or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
             spec = None if find is None else find(name, path, target)
             if spec is not None:
-                steer_once_loaded(spec.loader)
+                call_once_loaded(spec.loader, self.then)
                 return spec
         return None
 
 
-def steer_once_loaded(loader: Any) -> None:
-    """Let a loader call `steer` after it has run its module."""
+def call_once_loaded(loader: Any, then: Callable[[], None]) -> None:
+    """Let a loader call `then` after it has run its module."""
     load = loader.exec_module
 
     def exec_module(module: Any) -> None:
         del loader.exec_module
         load(module)
-        steer()
+        then()
 
     loader.exec_module = exec_module
+
+
+def when_loaded(name: str, then: Callable[[], None]) -> None:
+    """Call `then` when a module is loaded, which need not ever be."""
+    if name in sys.modules:
+        then()
+    else:
+        sys.meta_path.insert(0, Finder(name, then))
 
 
 def steer() -> None:
@@ -46,7 +56,7 @@ def steer() -> None:
     try:
         from weavelet.integrations.auto import install  # noqa: PLC0415  not before it is needed
 
-        install()
+        install(when_loaded)
     except Exception as error:  # the script's own process, which must not end for want of us
         optimizer = sys.modules["torch.optim.optimizer"]
         optimizer.register_optimizer_step_pre_hook(apology(error))
@@ -83,5 +93,5 @@ def make_way() -> None:
 
 if __name__ == "sitecustomize":
     if os.environ.get("WEAVELET_MODE") != "disabled":
-        sys.meta_path.insert(0, Finder())
+        when_loaded("torch.optim", steer)
     make_way()
