@@ -163,8 +163,9 @@ def _first_integer(names: tuple[str, ...], environ: Mapping[str, str]) -> int | 
 def job_name(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """The job: argument, WEAVELET_JOB, torchelastic's run id, SLURM's job and step, else a hash.
 
-    The hash is of host, pid and start time of the launcher where a launcher set RANK, else of this
-    process, so that all ranks on one host share it and two launches do not.
+    The hash is of host, pid and start time of the launcher where a launcher set RANK, of the parent
+    in children of multiprocessing, else of this process, so that all ranks on one host share it and
+    two launches do not.
 
     Raises:
         ValueError: the argument or the variable is not a slug.
@@ -177,7 +178,8 @@ def job_name(argument: str | None, environ: Mapping[str, str] = os.environ) -> s
         return slugify(elastic)
     if slurm := environ.get("SLURM_JOB_ID"):
         return slugify(f"slurm-{slurm}-{environ.get('SLURM_STEP_ID', '0')}")
-    pid = os.getppid() if rank_of(environ) is not None else os.getpid()
+    launched = rank_of(environ) is not None or _is_child_of_multiprocessing()
+    pid = os.getppid() if launched else os.getpid()
     digest = hashlib.sha256(f"{socket.gethostname()} {pid} {process_birth(pid)}".encode())
     return digest.hexdigest()[:12]
 
@@ -186,6 +188,11 @@ def job_is_local(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the job's name is a guess that holds on one host only."""
     named = ("WEAVELET_JOB", "SLURM_JOB_ID")
     return not any(environ.get(name) for name in named) and not _elastic_id(environ)
+
+
+def _is_child_of_multiprocessing() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _elastic_id(environ: Mapping[str, str]) -> str:
