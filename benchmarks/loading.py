@@ -123,12 +123,12 @@ async def begin(bus: Bus, trainers: list[Trainer]) -> None:
 
     await each(trainers, register)
     await asyncio.sleep(SETTLE_SECONDS)
-    await each(trainers, lambda trainer: report(bus, trainer, PAST))
 
+    async def store(trainer: Trainer) -> None:
+        subject = subjects.report(RUN, JOB, trainer.name)
+        await bus.store(subject, trainer.report(PAST), timeout=30)
 
-async def report(bus: Bus, trainer: Trainer, count: int = 1) -> None:
-    """Send samples. A sidecar would wait until they are stored; a thousand at once cannot here."""
-    await bus.publish(subjects.report(RUN, JOB, trainer.name), trainer.report(count))
+    await each(trainers, store)
 
 
 async def drive(bus: Bus, trainers: list[Trainer]) -> None:
@@ -140,7 +140,8 @@ async def drive(bus: Bus, trainers: list[Trainer]) -> None:
         now = [trainers[number % count] for number in range(done, due)]
         done = max(done, due)
         for trainer in now:
-            await report(bus, trainer)
+            # A sidecar waits until they are stored; a thousand at once cannot here.
+            await bus.publish(subjects.report(RUN, JOB, trainer.name), trainer.report())
             await bus.publish(subjects.heartbeat(RUN, JOB, trainer.name), trainer.beat())
         await asyncio.sleep(TICK_SECONDS)
 

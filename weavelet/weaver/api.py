@@ -125,6 +125,7 @@ class Api:
             ready=ingest.ready.is_set(),
             clients=len(self._news.clients),
             malformed=ingest.malformed,
+            unsent=self._news.unsent,
             rules=self._news.rules,
         )
         families = gauges.gather(ingest.fleet, weaver, time.monotonic())
@@ -179,6 +180,8 @@ class Api:
             self._news.leave(client)
             self._sockets.discard(socket)
             writing.cancel()
+            # The loop itself does not hold on to a task; one that is forgotten complains.
+            await asyncio.wait([writing])
         return socket
 
     def _has_room(self, role: Role) -> bool:

@@ -1,8 +1,9 @@
 """One connected client: what waits to be sent to it, and the task that sends it.
 
 Answers and the fate of entries are sent in order and never dropped; status is coalesced (whatever
-changed since the last one that went out); samples are dropped, oldest first. A client that does not
-keep up with the answers, or takes nothing for 20 s, is cut.
+changed since the last one that went out); samples are dropped, oldest first, and can be asked for
+again as history. A client that does not keep up with the answers, or takes nothing for 20 s, is
+cut.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from weavelet.weaver.guard import Role
 log = logging.getLogger("weavelet.weaver")
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
-_MAX_WAITING_SAMPLES = 256
+MAX_WAITING_SAMPLE_BYTES = 4 * 1024 * 1024
 _SEND_SECONDS = 20.0
 _encode = msgspec.json.Encoder().encode
 
@@ -70,7 +71,9 @@ class Client:
         self._news = news
         self._waiting: deque[bytes] = deque()
         self._size = 0
-        self._samples: deque[bytes] = deque(maxlen=_MAX_WAITING_SAMPLES)
+        self._samples: deque[bytes] = deque()
+        self._samples_size = 0
+        self.left_out = 0
         self._wake = asyncio.Event()
         self._stale = False
 
@@ -93,8 +96,14 @@ class Client:
         self._wake.set()
 
     def send_samples(self, data: bytes) -> None:
-        """Send samples, unless too many wait already."""
+        """Send samples; where too many wait already, in place of the oldest of them."""
         self._samples.append(data)
+        self._samples_size += len(data)
+        while self._samples_size > MAX_WAITING_SAMPLE_BYTES:
+            self._samples_size -= len(self._samples.popleft())
+            self.left_out += 1
+            if self.left_out == 1:
+                log.info("%s does not keep up with the samples: the oldest are left out", self.who)
         self._wake.set()
 
     def refresh(self) -> None:
@@ -125,7 +134,9 @@ class Client:
             if news is not None:
                 await self._write(news)
         while self._samples and not self._waiting:
-            await self._write(self._samples.popleft())
+            data = self._samples.popleft()
+            self._samples_size -= len(data)
+            await self._write(data)
         if self._waiting:
             self._wake.set()
 

@@ -48,6 +48,7 @@ class Weaver:
     ready: bool
     clients: int
     malformed: int
+    unsent: int = 0
     rules: Iterable[RuleView] = ()
 
 
@@ -148,6 +149,11 @@ def _of_weaver(weaver: Weaver) -> Iterator[Metric]:
         yield GaugeMetricFamily(name, text, value=float(value))
     yield CounterMetricFamily(
         "weavelet_malformed_messages", "Messages that could not be read.", value=weaver.malformed
+    )
+    yield CounterMetricFamily(
+        "weavelet_samples_unsent",
+        "Batches of samples left out for clients that do not keep up.",
+        value=weaver.unsent,
     )
     on = GaugeMetricFamily("weavelet_rule_on", "Whether a rule is on.", labels=("rule",))
     fired = CounterMetricFamily("weavelet_rule_commands", "Commands of a rule.", labels=("rule",))

@@ -27,6 +27,7 @@ class News:
         self._ingest = ingest
         self._umpire = umpire
         self._server = server
+        self._unsent = 0
         self._asked: dict[str, tuple[Client, str]] = {}
         self._told: dict[str, tuple[str, bool]] = {}
         self._unsaid: dict[str, Life] = {}
@@ -35,12 +36,19 @@ class News:
         ingest.on_report = self._on_report
 
     @property
+    def unsent(self) -> int:
+        """Batches of samples that were left out, over all clients that there were."""
+        return self._unsent + sum(client.left_out for client in self.clients)
+
+    @property
     def rules(self) -> list[protocol.RuleView]:
         """The rules as clients see them."""
         return self._umpire.views() if self._umpire else []
 
     def leave(self, client: Client) -> None:
         """A client is gone."""
+        if client in self.clients:
+            self._unsent += client.left_out
         self.clients.discard(client)
         self._asked = {key: one for key, one in self._asked.items() if one[0] is not client}
 
