@@ -315,6 +315,20 @@ def torchrun(ranks):
     )
 
 
+def accelerate_launch(ranks):
+    """The same for Accelerate's launcher; `--multi_gpu`, since without it there is one process."""
+    return (
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        f"--num_processes={ranks}",
+        "--num_machines=1",
+        "--mixed_precision=no",
+        "--dynamo_backend=no",
+        "--main_process_port=0",
+    )
+
+
 @pytest.mark.timeout(900)
 class Contract:
     """Inherit, and give a `script`. `environment` is what its processes need besides.

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import weavelet
-from harness.contract import PRELUDE, Contract
+from harness.contract import PRELUDE, Contract, accelerate_launch
 from weavelet.testing import LocalSession, local_session
 
 torch = pytest.importorskip("torch")
@@ -60,9 +60,10 @@ accelerator.end_training()
 
 
 class TestAccelerate(Contract):
-    """A loop of Accelerate that accumulates gradients over two batches."""
+    """A loop of Accelerate that accumulates gradients over two batches, and its launcher."""
 
     script = SCRIPT
+    launcher = accelerate_launch(2)
 
 
 @pytest.fixture(autouse=True)

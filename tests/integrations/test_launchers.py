@@ -8,21 +8,10 @@ import sys
 
 import pytest
 
-from harness.contract import PRELUDE, Contract, torchrun
+from harness.contract import PRELUDE, Contract, accelerate_launch, torchrun
 from harness.trainers import clean_environment
 
 pytest.importorskip("torch")
-
-ACCELERATE = (
-    "-m",
-    "accelerate.commands.launch",
-    "--multi_gpu",  # with Accelerator(cpu=True), the way to several processes without one
-    "--num_processes=2",
-    "--num_machines=1",
-    "--mixed_precision=no",
-    "--dynamo_backend=no",
-    "--main_process_port=0",
-)
 
 SHOW = """
 import json
@@ -90,7 +79,7 @@ def test_ranks_of_a_launcher_are_one_job(tmp_path):
     """Nothing names the job, and all ranks find the same name for it; each launch has its own."""
     pytest.importorskip("accelerate")
     jobs = set()
-    for launcher in (torchrun(2), ACCELERATE):
+    for launcher in (torchrun(2), accelerate_launch(2)):
         rows, _ = shown(SHOW + "show()", tmp_path, *launcher)
         assert rows[0]["job"] == rows[1]["job"]
         jobs.add(rows[0]["job"])
