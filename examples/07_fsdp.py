@@ -62,8 +62,7 @@ def main() -> None:
             optimizer.step()
             w.report(step, loss=loss)
 
-        length = norm()
-    print(f"rank {rank}: norm {length:.6f}")
+    print(f"rank {rank}: norm {norm():.6f}")
     distributed.destroy_process_group()
 
 
