@@ -39,6 +39,18 @@ describe('a question', () => {
     expect(yes().disabled).toBe(true)
   })
 
+  it('gives the focus back to where it was', async () => {
+    const page = mounted(ConfirmDialog, { ...STOP, modelValue: false })
+    const button = document.body.appendChild(document.createElement('button'))
+    button.focus()
+    await page.give({ modelValue: true })
+    page.at('confirm-no').focus()
+    expect(document.activeElement).not.toBe(button)
+    await page.give({ modelValue: false })
+    await vi.waitFor(() => expect(document.activeElement).toBe(button))
+    button.remove()
+  })
+
   it('is a dialog with a name, for those who do not see it', async () => {
     mounted(ConfirmDialog, STOP)
     await settled()

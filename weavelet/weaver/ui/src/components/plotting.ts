@@ -7,7 +7,7 @@ const LIGHT = ['#1f5fbf', '#b3431b', '#1b7a3d', '#8a2f94', '#8a6100', '#0d7583',
 const DARK = ['#7db2ff', '#ff9b73', '#76d991', '#dd94ea', '#f2c14e', '#66d3e2', '#ff8db8', '#b6bfca', '#ada2ff', '#b9d65a']
 const MARK = 5
 /** Steps between ticks of a logarithmic scale, in powers of ten. */
-const DECADES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+const DECADES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500]
 
 /** What a chart is drawn in. */
 export interface Ink {
@@ -147,7 +147,7 @@ export function tickText(value: number | null): string {
 
 function valueText(split: number | null, plotted: Plotted): string {
   if (split === null) return ''
-  return tickText(plotted.logScale ? 10 ** split : split * plotted.factor())
+  return tickText(plotted.logScale ? Number((10 ** split).toPrecision(3)) : split * plotted.factor())
 }
 
 function lines(index: number, plotted: Plotted): uPlot.Series[] {
