@@ -12,8 +12,10 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
+import jsonschema
 import pytest
 
 from harness.nats import asynchronous, running_bus, running_nats, until
@@ -27,6 +29,7 @@ from weavelet.weaver.home import AlreadyUpError, running
 from weavelet.weaver.service import Options, Service
 from weavelet.wire.bus import Server
 
+ROOT = Path(__file__).parents[2]
 SET = {"run": "train", "values": {"lr": 0.5}}
 
 
@@ -75,6 +78,31 @@ async def test_samples_go_to_those_who_asked_for_them(tmp_path):
         await replica.report(loss=float("inf"))
         message = await talk.until(lambda message: message["type"] == "metrics")
         assert (message["replica"], message["columns"]) == ("rank-0", {"loss": ["Infinity"]})
+
+
+@asynchronous
+async def test_all_that_is_said_fits_the_schema(tmp_path):
+    """Each message of a real conversation is valid by docs/api.schema.json."""
+    schema = json.loads((ROOT / "docs" / "api.schema.json").read_text("utf-8"))
+    said = {"$ref": "#/$defs/ServerMessage", "$defs": schema["$defs"]}
+    validator = jsonschema.Draft202012Validator(said)
+    async with stage(tmp_path) as (_, (replica,), talk):
+        await talk.ask("subscribe", metrics=True)
+        await replica.report(loss=float("nan"), accuracy=0.5, text="x")
+        await talk.until(lambda message: message["type"] == "metrics")
+        await talk.command("update_config", **SET)
+        await talk.command("action", run="train", name="save", arguments={"path": "x"})
+        await talk.ask("update_config", run="train", values={"nothing": 1})
+        await talk.ask("read_log", run="train")
+        await talk.ask("read_history", run="train")
+        await replica.end()
+        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "exited")
+        await talk.ask("remove", run="train")
+        assert {message["type"] for message in talk.heard} == set(
+            schema["$defs"]["ServerMessage"]["discriminator"]["mapping"]
+        )
+        for message in talk.heard:
+            validator.validate(message)
 
 
 @asynchronous
