@@ -45,7 +45,14 @@ export const useConnection = defineStore('connection', () => {
 
   function take(messages: ServerMessage[]): void {
     const at = performance.now()
-    for (const message of messages) fold(message, at)
+    for (const message of messages) {
+      try {
+        fold(message, at)
+      } catch (error) {
+        // The boundary: what one message holds must not keep the page from the next.
+        console.error('a message of the weaver could not be taken in', error)
+      }
+    }
   }
 
   function fold(message: ServerMessage, at: number): void {
@@ -169,6 +176,7 @@ export const useConnection = defineStore('connection', () => {
     send,
     next: () => link?.next() ?? '',
     hurry: () => link?.hurry(),
+    dismiss: () => (complaint.value = null),
     take,
   }
 })

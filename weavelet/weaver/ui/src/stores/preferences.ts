@@ -28,9 +28,8 @@ export function decode(text: string | null): Preferences {
   if (fields.theme === 'light' || fields.theme === 'dark') found.theme = fields.theme
   if (isNames(fields.logScale)) found.logScale = fields.logScale
   if (typeof fields.charts === 'object' && fields.charts !== null) {
-    for (const [run, names] of Object.entries(fields.charts).slice(-MOST_RUNS)) {
-      if (isNames(names)) found.charts[run] = names
-    }
+    const sound = Object.entries(fields.charts).filter(([, names]) => isNames(names))
+    found.charts = Object.fromEntries(sound.slice(-MOST_RUNS)) as Record<string, string[]>
   }
   return found
 }

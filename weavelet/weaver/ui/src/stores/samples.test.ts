@@ -82,6 +82,16 @@ describe('samples', () => {
     expect(samples.versions.get('loss')).toBe(before + 1)
   })
 
+  it('takes metrics with names that every object has for metrics', () => {
+    const samples = useSamples()
+    samples.want({ ...wanted, names: ['constructor', '__proto__'] })
+    samples.add(metrics([1], { loss: [1] }))
+    expect(samples.ring('rank-0', 'constructor')).toBeUndefined()
+    samples.add(metrics([2], JSON.parse('{"__proto__": [5], "constructor": [6]}') as Record<string, Json[]>))
+    expect(samples.ring('rank-0', 'constructor')?.values).toEqual([6])
+    expect(samples.ring('rank-0', '__proto__')?.values).toEqual([5])
+  })
+
   it('forgets what is drawn no more', () => {
     const samples = useSamples()
     samples.want(wanted)

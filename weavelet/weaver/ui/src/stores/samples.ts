@@ -144,7 +144,8 @@ export const useSamples = defineStore('samples', () => {
   function add(message: Metrics): void {
     if (!isWanted(message)) return
     for (const name of wanted.value.names) {
-      const column = message.columns[name]
+      // A metric may be called `constructor`, which every object has.
+      const column = Object.hasOwn(message.columns, name) ? message.columns[name] : undefined
       if (column === undefined) continue
       const ring = rings.get(key(message.replica, name)) ?? emptyRing()
       rings.set(key(message.replica, name), ring)

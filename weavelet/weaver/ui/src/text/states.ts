@@ -66,7 +66,7 @@ const LOOKS: Record<string, Look> = {
 const OTHER: Look = { icon: mdiHelpCircleOutline, colour: 'secondary', meaning: '' }
 
 export function lookOf(state: string): Look {
-  return LOOKS[state] ?? OTHER
+  return (Object.hasOwn(LOOKS, state) ? LOOKS[state] : undefined) ?? OTHER
 }
 
 /** States in the order of their urgency. */
