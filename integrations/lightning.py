@@ -54,7 +54,8 @@ class WeaveletCallback(Callback):
     `Trainer.save_checkpoint()` and returns the path. The ranks save together: address all of them.
 
     Reported are `loss` and the rates at every step; what was logged, where it is new, every
-    `log_every_n_steps` and at the end of an epoch and a validation. No report waits for a GPU.
+    `log_every_n_steps` and at the end of an epoch and a validation. Nothing waits for a GPU, except
+    for what was logged with `prog_bar=True`, which Lightning itself reads.
 
     The values of all controls are in every checkpoint of the Trainer, and come back with
     `fit(ckpt_path=...)`.
@@ -85,7 +86,7 @@ class WeaveletCallback(Callback):
         self._undo = ExitStack()
         self._section = ExitStack()
         self._polled: int | None = None
-        self._rates: dict[str, float] = {}
+        self._rates: dict[str, Any] = {}
         self._seen: dict[str, Any] = {}
         self._restored: Mapping[str, Any] | None = None
         self._state: dict[str, Any] = {}
@@ -127,7 +128,10 @@ class WeaveletCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._rates = {f"{prefix}lr": rate_of(each) for prefix, each in _named(trainer.optimizers)}
+        if self._session is not None:
+            self._rates = {
+                f"{prefix}lr": _rate(each) for prefix, each in _named(trainer.optimizers)
+            }
 
     def on_train_batch_end(
         self,
@@ -310,10 +314,10 @@ class WeaveletModule:
         return callbacks
 
 
-def rate_of(optimizer: Optimizer) -> float:
-    """The learning rate of its first group."""
+def _rate(optimizer: Optimizer) -> Any:
+    """The learning rate of its first group; where that is a tensor, not read but copied."""
     rate = optimizer.param_groups[0]["lr"]
-    return float(rate)
+    return rate.clone() if isinstance(rate, torch.Tensor) else rate
 
 
 def _named(optimizers: list[Optimizer]) -> Iterator[tuple[str, Optimizer]]:

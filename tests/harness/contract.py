@@ -46,6 +46,7 @@ from harness.watching import Watcher
 from weavelet.exceptions import CommandError
 
 SECONDS = 120.0
+WANTED = ("lr", "gain", "count", "checkpoint")
 
 PRELUDE = '''
 import json
@@ -162,16 +163,15 @@ class Life:
                     msg = f"{error}; exit code {ended}\n{self.trainer.errors}"
                     raise AssertionError(msg) from None
 
-    def until_steerable(self):
-        """Wait until every rank polls and all that the contract asks for is registered."""
-        wanted = {"lr", "gain", "count", "checkpoint"}
+    def until_steerable(self, wanted):
+        """Wait until every rank polls and these are registered."""
         for rank in range(self.ranks):
             self.until(
                 lambda row, rank=rank: (
                     row.replica == f"rank-{rank}"
                     and row.state == "running"
                     and row.step is not None
-                    and wanted <= {control.name for control in row.controls}
+                    and set(wanted) <= {control.name for control in row.controls}
                 ),
                 alive=True,
             )
@@ -195,7 +195,11 @@ class Life:
         return self.told(self._client.resume(self._run, job=self._job))
 
     def stop(self):
-        return self.told(self._client.stop(self._run, job=self._job))
+        return self.told(self.ask_to_stop())
+
+    def ask_to_stop(self):
+        """The result, which may differ from rank to rank."""
+        return self._client.stop(self._run, job=self._job)
 
     def refused(self, **values):
         """The result of a Set that must not be applied anywhere."""
@@ -260,11 +264,22 @@ class Life:
 
 
 @contextmanager
-def living(weaver, script, folder, *, job, ranks=1, resume=None, launcher=None, **environment):
+def living(
+    weaver,
+    script,
+    folder,
+    *,
+    job,
+    ranks=1,
+    resume=None,
+    launcher=None,
+    wanted=WANTED,
+    **environment,
+):
     """A job on a running weaver. `folder` is where its script and its checkpoints lie.
 
     Without a name the job is what the processes take it for; `launcher` are options of Python,
-    torchrun's for several ranks.
+    torchrun's for several ranks; `wanted` are the controls and actions to wait for.
     """
     run = "contract" if job else "nameless"
     folder.mkdir(parents=True, exist_ok=True)
@@ -291,7 +306,7 @@ def living(weaver, script, folder, *, job, ranks=1, resume=None, launcher=None, 
         # A killed launcher leaves its ranks behind.
         stack.callback(kill_all, trainer)
         life = Life(trainer, client, watcher, run, job, ranks)
-        life.until_steerable()
+        life.until_steerable(wanted)
         yield life
 
 

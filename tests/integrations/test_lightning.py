@@ -110,6 +110,22 @@ trainer(WeaveletCallback(controls=[probe]), End(), devices=2, strategy="ddp").fi
         assert life.ended() == {0: told.step, 1: told.step}
 
 
+def test_ranks_that_do_not_agree_stop_together_all_the_same(weaver, tmp_path):
+    """With agreement off Lightning's own reduction makes a stop of one rank a stop of all."""
+    script = (
+        FIT
+        + """
+callback = WeaveletCallback(controls=[probe], agreement="off")
+trainer(callback, End()).fit(Net(), loader())
+"""
+    )
+    options = {"job": "apart", "ranks": 2, "wanted": ("lr", "gain")}
+    with living(weaver, script, tmp_path, **options) as life:
+        assert life.ask_to_stop().ok
+        ended = life.ended()
+        assert ended[0] == ended[1]
+
+
 class Net(LightningModule):
     """Two optimizers or one, with what Lightning offers besides."""
 
