@@ -11,6 +11,7 @@ import json
 import shlex
 import stat
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -21,7 +22,10 @@ OK = pynvml.NVML_SUCCESS
 
 
 class Library:
-    """The C functions. A device is a dict; what it lacks is answered with "not supported"."""
+    """The C functions. A device is a dict; what it lacks is answered with "not supported".
+
+    One that `hangs` does not answer at all, one that is `lost` fell off the bus.
+    """
 
     def __init__(self, devices):
         self.devices = devices
@@ -88,6 +92,8 @@ class Library:
 
     def _fill(self, handle, name, fill):
         device = self._device(handle)
+        if device.get("hangs"):
+            threading.Event().wait()
         if device.get("lost"):
             return pynvml.NVML_ERROR_GPU_IS_LOST
         if name not in device:

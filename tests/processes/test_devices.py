@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from harness.faults import holds
 from harness.nats import asynchronous
 from harness.nvml import interpreter
-from harness.trainers import PLAIN, training
+from harness.trainers import PLAIN, is_alive, training
 from harness.weaver import serving, talking
 
 DEVICES = [
@@ -64,3 +65,21 @@ async def test_devices_leave_when_their_trainer_is_gone(tmp_path):
             assert device["memory_total_bytes"] > 0
             trainer.kill()
             await talk.until(lambda message: message.get("devices") == [])
+
+
+@asynchronous
+async def test_a_driver_that_does_not_answer_stops_nothing(tmp_path):
+    """With NVML stuck in a call, heartbeats go on, and the sidecar ends with its trainer."""
+    async with serving(tmp_path / "home") as service, talking(service.endpoint) as talk:
+        python = interpreter(tmp_path, [{"uuid": "GPU-stuck", "hangs": True}])
+        script = PLAIN.replace("say(started=w.incarnation)", "say(sidecar=w.sidecar_pid)")
+        with training(script, **names(service, tmp_path, WEAVELET_PYTHON=python)) as trainer:
+            sidecar = trainer.event("sidecar")["sidecar"]
+            rows = await talk.rows(lambda rows: rows.get("trainer-0", {}).get("step"))
+            step = rows["trainer-0"]["step"]
+            rows = await talk.rows(lambda rows: rows["trainer-0"]["step"] > step)
+            assert rows["trainer-0"]["state"] == "running"
+            assert rows["trainer-0"]["devices"] == []
+            trainer.kill()
+            await talk.rows(lambda rows: rows["trainer-0"]["state"] == "crashed")
+            holds(lambda: not is_alive(sidecar), 20, "the end of the sidecar")
