@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--skip", type=int, help="the last rank polls no more from this step on")
     parser.add_argument("--unnamed", action="store_true", help="poll without the step")
     parser.add_argument("--checkpoint", type=Path, help="resume from it, and write it every step")
+    parser.add_argument("--agreement", default="auto")
     parser.add_argument("--last-only", action="store_true", help="a control on the last rank alone")
     parser.add_argument("--nested", action="store_true", help="a second session inside")
     arguments = parser.parse_args()
@@ -117,7 +118,7 @@ class Rank:
         if arguments.group_after is None:
             self.make_group()
         replay = arguments.replay and str(arguments.replay)
-        with weavelet.session(run="ranked", replay=replay) as w:
+        with weavelet.session(run="ranked", replay=replay, agreement=arguments.agreement) as w:
             if self.training is not None:
                 self.declare(w)
             if arguments.nested:
@@ -147,6 +148,8 @@ class Rank:
     def loop(self, w, inner=None):
         arguments = self.arguments
         step = self.first
+        # As in a loop that keeps its functions in variables.
+        held = None if inner is None else inner.poll
         while step < arguments.steps:
             if step == arguments.group_after:
                 self.make_group()
@@ -155,8 +158,8 @@ class Rank:
                 distributed.destroy_process_group()
                 self.training = None
             self.poll(w, step)
-            if inner is not None:
-                inner.poll(step)
+            if held is not None:
+                held(step)
             self.work(w, step)
             step += 1
 

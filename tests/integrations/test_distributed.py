@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 from torch import distributed
 from torch.distributed import HashStore, TCPStore
 
+import weavelet
 from weavelet.integrations.distributed import Group, find_group
 from weavelet.keystore import TorchStore
 from weavelet.messages import Adopt, AppliedSet, Position, Set
@@ -219,3 +220,26 @@ def test_a_forked_worker_has_no_seat(served):
             os._exit(0 if seat.off and not seat.tick(5) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert seat.off is None
+
+
+def test_a_group_that_is_looked_for_in_each_poll():
+    """With agreement="on" also without a launcher; a group of one ends the looking."""
+    with LocalSession("rank-0", mode="online", agreement="on") as w:
+        w.handler("lr", type=float)(lambda value: None)
+        looking = w.poll
+        w.poll(0)
+        assert w.poll is looking
+        distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+        try:
+            w.poll(1)
+            assert w.poll is not looking
+            w.push(lr=0.5)
+            assert [each.new for each in looking(2)] == [0.5]
+        finally:
+            distributed.destroy_process_group()
+
+
+def test_agreement_is_one_of_its_choices():
+    """Anything else is refused when the session is made."""
+    with pytest.raises(ValueError, match="agreement must be one of 'auto', 'on', 'off'"):
+        weavelet.session(agreement="always")

@@ -133,7 +133,7 @@ def test_a_restarted_job_has_the_settings_of_the_log(jobs, tmp_path, resumes):
 
 
 def test_nested_sessions_do_not_meet_each_other(jobs):
-    """Two sessions in each rank: each agrees with its like."""
+    """Two sessions in each rank: each agrees with its like, also by a poll kept in a variable."""
     with jobs.start("--nested", ranks=2) as job:
         job.until_training()
         job.until_training(controls=1, run="inner")
@@ -153,3 +153,14 @@ def test_a_control_of_one_rank_alone(jobs):
         done = job.set(values={"mine": 2}, replicas=["rank-1"])
         assert is_at_one_step(done)
         assert list(outcomes(done)) == ["rank-1"]
+
+
+def test_without_agreement_each_rank_decides_for_itself(jobs):
+    """What one rank fails at is applied by the other."""
+    with jobs.start("--agreement", "off", ranks=2) as job:
+        job.until_training()
+        result = job.set(values={"fragile": 1})
+        assert {replica: kind for replica, (kind, _) in outcomes(result).items()} == {
+            "rank-0": "applied",
+            "rank-1": "failed",
+        }
