@@ -114,6 +114,9 @@ def entry_text(entry: protocol.EntryView) -> str:
     elif entry.kind == "act":
         given = [f"{name}={value_text(v)}" for name, v in body.get("arguments", {}).items()]
         text = " ".join(["act", str(body.get("name", "")), *given])
+    elif entry.kind == "notice":
+        given = [f"{name}={value_text(v)}" for name, v in body.get("detail", {}).items()]
+        text = " ".join(["notice", str(body.get("kind", "")), *given])
     elif entry.kind == "pause" and body.get("lease"):
         text = f"pause for {number(body['lease'])} s"
     else:

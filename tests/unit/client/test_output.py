@@ -80,6 +80,13 @@ def test_entries_read_like_the_command_that_made_them():
     ]
 
 
+def test_a_notice_says_what_happened_where():
+    """The log shows the kind of an event and all that is known of it."""
+    detail = {"host": "a", "replicas": ["rank-0"]}
+    said = output.entry_text(entry("notice", {"kind": "replica_failed", "detail": detail}))
+    assert said == 'notice replica_failed host=a replicas=["rank-0"]'
+
+
 def test_the_log_says_once_what_all_replicas_said():
     """Equal outcomes are folded; differing ones are told one by one."""
     other = OutcomeView(replica="rank-1", outcome="applied", step=812, changes=APPLIED.changes)
