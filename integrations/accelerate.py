@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, final
@@ -192,9 +193,8 @@ class Steering:
         self._counting = inner.register_step_post_hook(self._count)
 
     def offer_checkpoint(self, folder: Path) -> None:
-        """Declare the action `checkpoint`."""
+        """Declare the action `checkpoint`, unless there is one."""
 
-        @self.session.action()
         def checkpoint() -> str:
             """Save the whole state by `accelerator.save_state()`; returns the folder."""
             accelerator = self._accelerator
@@ -202,6 +202,9 @@ class Steering:
             target = None if named else str(folder / f"step-{self.step}")
             with self.session.section("checkpoint"):
                 return str(accelerator.save_state(target))
+
+        with suppress(ValueError):  # an action of that name of the user's own stays
+            self.session.action()(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """What `accelerator.save_state()` keeps of this."""

@@ -117,7 +117,9 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         # The Trainer says nothing of a training that raised, or ran out of memory to begin again.
         self._end("train() was left by an exception")
         self._folder, self._step = Path(args.output_dir), state.global_step
-        self._declare(can_evaluate=args.eval_strategy != "no")
+        # Ranks that decide each for itself would not save and evaluate together.
+        if self._options.get("agreement") != "off" or args.world_size == 1:
+            self._declare(can_evaluate=args.eval_strategy != "no")
         self._bind(kwargs.get("optimizer"), kwargs.get("lr_scheduler"))
         self._restore(state)
         if self._runs_session:
@@ -176,20 +178,19 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         self._end()
 
     def _declare(self, *, can_evaluate: bool) -> None:
-        @self.session.action()
         def checkpoint() -> str:
             """Let the Trainer save after this poll; returns where that will be."""
             self._save_asked = True
             return self._checkpoint()
 
-        if not can_evaluate:
-            return
-
-        @self.session.action()
         def evaluate() -> str:
             """Let the Trainer evaluate after this poll; the metrics come as reports."""
             self._evaluation_asked = True
             return f"evaluated after step {self._step}; the metrics come as reports"
+
+        for action in (checkpoint, evaluate) if can_evaluate else (checkpoint,):
+            with suppress(ValueError):  # an action of that name of the user's own stays
+                self.session.action()(action)
 
     def _bind(self, optimizer: Any, scheduler: Any) -> None:
         # Under a GradScaler, Accelerate keeps the step that the optimizer had when prepared.

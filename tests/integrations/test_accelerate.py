@@ -294,6 +294,20 @@ def test_checkpoints_with_automatic_names_are_accelerates(tmp_path):
     assert w.outcomes[-1].result == str(tmp_path / "checkpoints/checkpoint_0")
 
 
+def test_an_action_of_ones_own_stays(accelerator):
+    """A session that has its own `checkpoint` keeps it."""
+    with local_session() as w:
+
+        @w.action("checkpoint")
+        def save() -> str:
+            return "mine"
+
+        loop = Loop(accelerator, {1: [lambda: w.act("checkpoint")]}, batches=2)
+        with steer(accelerator, loop.optimizer) as steering:
+            loop.train(steering)
+        assert w.outcomes[-1].result == "mine"
+
+
 def test_the_missing_extra_is_named(monkeypatch):
     """Without Accelerate the import says what to install."""
     name = "weavelet.integrations.accelerate"

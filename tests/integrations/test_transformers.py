@@ -352,6 +352,20 @@ def test_what_cannot_be_bound_is_said(tmp_path, caplog):
     assert "cannot be steered: optimizer must be" in caplog.text
 
 
+def test_an_action_of_ones_own_stays(tmp_path):
+    """A session that has its own `checkpoint` keeps it."""
+    callback = local_callback()
+    w = callback.session
+
+    @w.action("checkpoint")
+    def save() -> str:
+        return "mine"
+
+    trainer(tmp_path, callback, {2: [lambda: w.act("checkpoint")]}).train()
+    assert w.outcomes[-1].result == "mine"
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_missing_extra_is_named(monkeypatch):
     """Without Transformers the import says what to install."""
     name = "weavelet.integrations.transformers"
