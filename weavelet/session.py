@@ -126,7 +126,8 @@ class Weavelet:
 
     Call it once per optimizer step, always from the same thread. Changes, actions and pauses happen
     in here and nowhere else; it returns the changes made. `step` defaults to the one after the last
-    poll's, from 0. With nothing waiting it costs about as much as three empty method calls.
+    poll's, from 0; ranks that are to apply changes at the same step have to give it. With nothing
+    waiting it costs about as much as three empty method calls.
 
     Raises:
         StopTraining: the job was told to stop and `on_stop` is "raise".
@@ -380,7 +381,7 @@ class Weavelet:
         The value of every control that can be read, and which entries of the job's log were
         decided, so that a life resumed from it applies none of them twice.
         """
-        if self._safe_point is not None:
+        if self._page is not None and self._safe_point is not None:
             self._safe_point.remember()
         state = self._memory.write(self.run, self.job, self._polled_step(), self._registry.values())
         return dict(state)
