@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.shell import Shell, up
+from harness.shell import WEAVELET, Shell, up
 from harness.trainers import clean_environment, training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -174,3 +174,50 @@ def printing(name, *arguments, shell):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_11_is_steered_untouched(tmp_path):
+    """A script without a line of weavelet, under `weavelet run`: a rate set live, and a stop."""
+    pytest.importorskip("torch")
+    text = (EXAMPLES / "11_untouched.py").read_text()
+    assert "import weavelet" not in text
+    shell = Shell(tmp_path / "home")
+    command = [WEAVELET, "run", "--", sys.executable, EXAMPLES / "11_untouched.py"]
+    with up(shell):
+        process = subprocess.Popen(
+            [*command, "--steps", "100000000"],
+            env=shell.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            shell.until_listed("11_untouched", lambda replica: replica["controls"])
+            assert shell("set", "11_untouched", "lr=0.01").returncode == 0
+            shell.until_listed(
+                "11_untouched", lambda replica: abs(replica["metrics"].get("lr", 1) - 0.01) < 1e-3
+            )
+            assert shell("stop", "11_untouched").returncode == 0
+            assert process.communicate(timeout=60)[1] == ""
+            assert process.returncode == 0
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_11_trains_the_same_with_and_without():
+    """Its output and exit code under `weavelet run` are those without it."""
+    pytest.importorskip("torch")
+    name = "11_untouched.py"
+    plain = run(name, "--steps", "1500")
+    steered = subprocess.run(
+        [WEAVELET, "run", "--", sys.executable, EXAMPLES / name, "--steps", "1500"],
+        env={**clean_environment(), "WEAVELET_HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert plain.returncode == steered.returncode == 0
+    assert steered.stdout == plain.stdout
+    assert steered.stderr == plain.stderr
