@@ -17,6 +17,8 @@ export default defineConfig({
   test: {
     environment: 'happy-dom',
     include: ['src/**/*.test.ts'],
+    // A limit for what hangs, on machines with much else to do.
+    testTimeout: 60_000,
     setupFiles: ['src/testing/browser.ts'],
     server: { deps: { inline: ['vuetify'] } },
   },
