@@ -154,6 +154,7 @@ class FakeReplica:
             subjects.report(self.run, self.job, self.name),
             envelope.encode(batch),
             message_id=f"{self.incarnation}.report.{self._reported}",
+            timeout=20.0,
         )
         self._reported += 1
 

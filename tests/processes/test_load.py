@@ -33,7 +33,8 @@ async def test_a_fleet_arrives_whole(tmp_path):
         await talk.ask("subscribe", metrics=True)
         for _ in range(SAMPLES):
             for trainer in trainers:
-                await bus.store(subjects.report(RUN, JOB, trainer.name), trainer.report())
+                subject = subjects.report(RUN, JOB, trainer.name)
+                await bus.store(subject, trainer.report(), timeout=20.0)
         seen = defaultdict(list)
         while sum(map(len, seen.values())) < COUNT * SAMPLES:
             said = await talk.until(lambda message: message["type"] == "metrics")

@@ -162,7 +162,10 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RuleView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule of `up --rules`. `off` says why it was switched off; `fired` counts its commands."""
+    """A rule of `up --rules`. `off` says why it was switched off.
+
+    `fired` counts its commands since this weaver was started.
+    """
 
     name: str
     every: float

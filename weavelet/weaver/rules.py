@@ -17,7 +17,7 @@ for each `key`, however often the rule returns it, however many weavers run it, 
 the weaver; without a key, once for each set of arguments. So take as key what makes the occasion
 another one: the step at which something was seen.
 
-A rule that raises, or takes longer than 5 seconds, is switched off until the weaver is restarted;
+A rule that raises, or takes longer than 10 seconds, is switched off until the weaver is restarted;
 clients are told why. Rules run in threads of the weaver's process, with its rights.
 """
 

@@ -22,7 +22,7 @@ from weavelet.weaver.scribe import Scribe
 
 log = logging.getLogger("weavelet.weaver")
 
-SLOW_SECONDS = 5.0
+SLOW_SECONDS = 10.0
 _MOST_ORDERS = 100
 
 

@@ -88,7 +88,7 @@ def _running(folder: Path) -> Endpoint | None:
 
 
 async def _reachable() -> list[Check]:
-    endpoint = settings.read_endpoint(settings.home())
+    endpoint = settings.find_endpoint(settings.home())
     checks = []
     try:
         found = address.find()
