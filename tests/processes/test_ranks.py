@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from harness.faults import holds
 from harness.jobs import operating
 from harness.trainers import children_of, is_alive
 
@@ -217,8 +218,7 @@ def kill_sidecar(job, rank):
     """End the sidecar of a rank with -9."""
     for pid in children_of(job.trainers()[rank]):
         os.kill(pid, signal.SIGKILL)
-        while is_alive(pid):
-            time.sleep(0.01)
+        holds(lambda pid=pid: not is_alive(pid))
 
 
 def exported_steps(job):
