@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 import weavelet
+
+_SECONDS = 0.1
+"""Between two measured steps: a hook of a gradient costs more than all the rest."""
 
 
 class OwnWork:
@@ -22,31 +26,46 @@ class OwnWork:
     def __init__(self, w: weavelet.Weavelet, optimizer: Optimizer) -> None:
         self._w = w
         self._began: float | None = None
-        this = weakref.WeakMethod(self._came)
-
-        def came(gradient: Tensor) -> None:
-            told = this()
-            if told is not None:
-                told()
-
-        self._hooks: list[Any] = [optimizer.register_step_post_hook(self._stepped)]
+        self._next = 0.0
+        self._hook: Any = None
         params = [one for group in optimizer.param_groups for one in group["params"]]
         # The last layer's gradients come first.
-        last = next((one for one in reversed(params) if one.requires_grad), None)
-        if last is not None:
-            self._hooks.append(last.register_hook(came))
+        self._last = next((one for one in reversed(params) if one.requires_grad), None)
+        self._steps = optimizer.register_step_post_hook(self._stepped)
 
     def close(self) -> None:
         """Measure no more."""
-        while self._hooks:
-            self._hooks.pop().remove()
+        self._steps.remove()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._began is not None:
-            self._w._worked(None)  # noqa: SLF001  no user should
-        self._began = time.monotonic()
+        now = time.monotonic()
+        if self._hook is not None:
+            self._let_go()
+            if self._began is not None:
+                self._w._worked(None)  # noqa: SLF001  no user should
+        elif now >= self._next and self._last is not None and self._last.requires_grad:
+            self._next = now + _SECONDS
+            self._hook = self._last.register_hook(_caller(weakref.WeakMethod(self._came)))
+            self._began = now
 
     def _came(self) -> None:
         began, self._began = self._began, None
         if began is not None:
             self._w._worked(began)  # noqa: SLF001  no user should
+
+
+def _caller(method: Callable[[], Callable[[], None] | None]) -> Callable[[Tensor], None]:
+    """A hook that does not keep what it calls alive."""
+
+    def came(gradient: Tensor) -> None:
+        call = method()
+        if call is not None:
+            call()
+
+    return came

@@ -14,7 +14,7 @@ from torch.optim import LBFGS, SGD, Adam, lr_scheduler  # noqa: E402
 
 import weavelet  # noqa: E402
 from weavelet.channel.page import Page  # noqa: E402
-from weavelet.integrations import auto  # noqa: E402
+from weavelet.integrations import auto, work  # noqa: E402
 from weavelet.integrations.places import PROBATION, Places  # noqa: E402
 
 INPUTS = torch.ones(8, 4)
@@ -318,21 +318,16 @@ def test_places_are_few():
     assert [place.prefix for place in places] == ["", *(f"optimizer{n}." for n in range(2, 9))]
 
 
-def test_own_work_is_from_one_step_to_the_first_gradient(steering):
-    """It is known once there were two steps, and not the whole of a step."""
+def test_own_work_is_from_one_step_to_the_first_gradient(steering, monkeypatch):
+    """Of a step that is measured it is known, and no longer where no gradient comes any more."""
+    monkeypatch.setattr(work, "_SECONDS", 0.0)
     model = network()
     optimizer = Adam(model.parameters())
-    train(model, optimizer)
-    work = weavelet.current()._page.words
-    assert work[Page.WORK] == 0
-    train(model, optimizer)
-    assert work[Page.WORK] > 0
-
-
-def test_own_work_is_unknown_without_gradients(steering):
-    """Where no gradient comes any more, what was true before is not said on."""
-    model, optimizer = sgd()
-    train(model, optimizer, 2)
-    optimizer.step()
-    optimizer.step()
-    assert weavelet.current()._page.words[Page.WORK] == 0
+    words = None
+    for expected in (False, True, True):
+        train(model, optimizer)
+        words = words or weavelet.current()._page.words
+        assert (words[Page.WORK] > 0) is expected
+    for _ in range(3):
+        optimizer.step()
+    assert words[Page.WORK] == 0
