@@ -1,0 +1,120 @@
+import { mount } from '@vue/test-utils'
+import { createPinia, setActivePinia } from 'pinia'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { VApp } from 'vuetify/components'
+import { h, nextTick } from 'vue'
+
+import { useConnection } from '../stores/connection'
+import { useFleet } from '../stores/fleet'
+import { job, replica, snapshot } from '../testing/made'
+import { makeVuetify } from '../theme'
+import ConnectionBanner from './ConnectionBanner.vue'
+import EnterScreen from './EnterScreen.vue'
+import FleetView from './FleetView.vue'
+import RunCommands from './RunCommands.vue'
+import { onKey, shortcuts } from './shortcuts'
+
+let pinia = createPinia()
+const shown = (view: Parameters<typeof h>[0], props: Record<string, unknown> = {}) =>
+  mount(VApp, {
+    global: { plugins: [pinia, makeVuetify()] },
+    slots: { default: () => h(view, props) },
+    attachTo: document.body,
+  })
+
+beforeEach(() => {
+  document.body.replaceChildren()
+  pinia = createPinia()
+  setActivePinia(pinia)
+})
+
+describe('the fleet view', () => {
+  it('shows names from outside as text, and which replica is slow or different', async () => {
+    const evil = '<img src=x onerror=alert(1)>'
+    const rows = [
+      replica({ replica: evil, config_hash: 'other' }),
+      replica({ replica: 'a' }),
+      replica({ replica: 'b', metrics: { loss: 'NaN' } }),
+    ]
+    useFleet().snapshot(snapshot([job({ slowest: 'a', diverged: 'it differs', replicas: rows })]), [], 0)
+    const page = shown(FleetView)
+    await nextTick()
+    expect(page.find('img').exists()).toBe(false)
+    const lines = page.findAll('[data-test="replica-row"]')
+    const line = (name: string) => lines.find((one) => one.attributes('data-replica') === name)
+    expect(line(evil)?.text()).toContain(evil)
+    expect(line(evil)?.find('[data-test="differs"]').exists()).toBe(true)
+    expect(line('a')?.find('[data-test="slowest"]').exists()).toBe(true)
+    expect(line('b')?.find('[data-test="loss"]').text()).toBe('NaN')
+    page.unmount()
+  })
+
+  it('draws only the rows in sight of a thousand', async () => {
+    const rows = Array.from({ length: 1000 }, (_, i) => replica({ replica: `rank-${i}` }))
+    useFleet().snapshot(snapshot([job({ replicas: rows })]), [], 0)
+    const page = shown(FleetView)
+    await nextTick()
+    expect(page.find('[role="table"]').attributes('aria-rowcount')).toBe('1003')
+    expect(page.findAll('[data-test="replica-row"]').length).toBeLessThan(60)
+    page.unmount()
+  })
+})
+
+describe('commands', () => {
+  const buttons = ['pause', 'resume', 'stop', 'freeze']
+  const alive = { job: job(), rows: [{ view: replica(), at: 0 }] }
+
+  it('are off with the reason beside them', () => {
+    const page = shown(RunCommands, { job: alive, disabled: 'Not now.', disabledFrozen: 'Not now.' })
+    expect(page.find('[data-test="why-disabled"]').text()).toBe('Not now.')
+    for (const button of buttons) {
+      expect(page.find(`[data-test="${button}"]`).attributes('disabled')).toBeDefined()
+    }
+    page.unmount()
+  })
+
+  it('leave stop and unfreeze on in a frozen job', () => {
+    const frozen = { ...alive, job: job({ frozen_by: 'ann' }) }
+    const page = shown(RunCommands, { job: frozen, disabled: 'Frozen by ann.', disabledFrozen: '' })
+    expect(page.find('[data-test="pause"]').attributes('disabled')).toBeDefined()
+    expect(page.find('[data-test="stop"]').attributes('disabled')).toBeUndefined()
+    expect(page.find('[data-test="unfreeze"]').attributes('disabled')).toBeUndefined()
+    page.unmount()
+  })
+
+  it('ask before a pause, by key too, and take the key away when they are gone', async () => {
+    const page = shown(RunCommands, { job: alive, disabled: '', disabledFrozen: '' })
+    onKey(new KeyboardEvent('keydown', { key: 'p' }))
+    await nextTick()
+    expect(document.querySelector('[data-test="confirm-text"]')?.textContent).toContain('safe point')
+    page.unmount()
+    expect(shortcuts.some((one) => one.key === 'p')).toBe(false)
+  })
+})
+
+describe('what is said of the connection', () => {
+  it('is how to get a link, where there is no way in', () => {
+    const page = shown(EnterScreen)
+    expect(page.text()).toContain('A link is needed')
+    expect(page.text()).toContain('weavelet up')
+    page.unmount()
+  })
+
+  it('is since when it is lost and that training goes on', async () => {
+    const connection = useConnection()
+    connection.lostAt = Date.now()
+    const page = shown(ConnectionBanner)
+    await nextTick()
+    expect(page.find('[data-test="connection-lost"]').text()).toMatch(/Connection lost at \d\d:\d\d:\d\d/)
+    page.unmount()
+  })
+
+  it('is to reload at a weaver of another version', async () => {
+    const connection = useConnection()
+    connection.phase = 'outdated'
+    const page = shown(ConnectionBanner)
+    await nextTick()
+    expect(page.find('[data-test="reload"]').exists()).toBe(true)
+    page.unmount()
+  })
+})
