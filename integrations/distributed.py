@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import distributed
 
+_SHORT = 1.0
+
 
 @dataclass(frozen=True)
 class Group:
     """The job's default process group, none of which is used but its store, by a clone of it.
 
     `patience` is how many seconds a rank may wait for others: half the time after which a
-    collective of the group gives up. `store` is None where the group has none that can be cloned.
+    collective of the group gives up.
     """
 
     rank: int
@@ -26,13 +28,22 @@ def find_group() -> Group | None:
     """The default process group, None while there is none."""
     if not distributed.is_available() or not distributed.is_initialized():
         return None
-    store: Any = distributed.distributed_c10d._get_default_store()  # noqa: SLF001  no public way to it
-    return Group(
-        distributed.get_rank(),
-        distributed.get_world_size(),
-        store.clone(),
-        store.timeout.total_seconds() / 2,
-    )
+    rank, ranks = place()
+    store: Any = distributed.distributed_c10d._get_default_store()  # noqa: SLF001  no public way
+    try:
+        return Group(rank, ranks, store.clone(), store.timeout.total_seconds() / 2)
+    except (AttributeError, RuntimeError) as error:
+        return Group(rank, ranks, _NoStore(type(store).__name__, error), _SHORT)
+
+
+class _NoStore:
+    """Stands for a store that cannot be cloned, such as that of a group made for tests."""
+
+    def __init__(self, kind: str, error: Exception) -> None:
+        self._reason = f"the process group's store, a {kind}, cannot be cloned: {error}"
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(self._reason)
 
 
 def place() -> tuple[int, int]:

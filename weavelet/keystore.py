@@ -127,24 +127,24 @@ class TorchStore:
         self._prefix = prefix
 
     def put(self, key: str, value: bytes) -> None:
-        self._call(self._store.set, key, value)
+        self._call("set", key, value)
 
     def add(self, key: str, amount: int) -> int:
-        return int(self._call(self._store.add, key, amount))
+        return int(self._call("add", key, amount))
 
     def claim(self, key: str, value: bytes) -> bytes:
-        return bytes(self._call(self._store.compare_set, key, "", value))
+        return bytes(self._call("compare_set", key, "", value))
 
     def read(self, key: str) -> bytes | None:
-        found = bytes(self._call(self._store.compare_set, key, "?", "?"))
+        found = bytes(self._call("compare_set", key, "?", "?"))
         return None if found == b"?" else found
 
     def delete(self, key: str) -> None:
-        self._call(self._store.delete_key, key)
+        self._call("delete_key", key)
 
-    def _call(self, operation: Callable[..., Any], key: str, *arguments: Any) -> Any:
+    def _call(self, operation: str, key: str, *arguments: Any) -> Any:
         try:
-            return operation(self._prefix + key, *arguments)
+            return getattr(self._store, operation)(self._prefix + key, *arguments)
         except RuntimeError as error:
             # torch's errors of a store are all of this kind; the first line says what it is.
             raise StoreLostError(str(error).partition("\n")[0]) from error

@@ -243,3 +243,18 @@ def test_agreement_is_one_of_its_choices():
     """Anything else is refused when the session is made."""
     with pytest.raises(ValueError, match="agreement must be one of 'auto', 'on', 'off'"):
         weavelet.session(agreement="always")
+
+
+def test_a_group_whose_store_cannot_be_shared():
+    """Commands are refused with the reason, as no rank could know what the others do."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        with local_session("rank-0") as w:
+            w.push(lr=0.5)
+            w.poll(0)
+            assert w.outcomes[0].kind == "rejected"
+            assert "cannot be cloned" in w.outcomes[0].reason
+    finally:
+        distributed.destroy_process_group()

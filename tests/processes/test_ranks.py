@@ -216,7 +216,9 @@ def test_random_changes_come_at_the_same_steps_and_can_be_replayed(jobs, sized, 
 
 def kill_sidecar(job, rank):
     """End the sidecar of a rank with -9."""
-    for pid in children_of(job.trainers()[rank]):
+    sidecars = children_of(job.trainers()[rank])
+    assert sidecars
+    for pid in sidecars:
         os.kill(pid, signal.SIGKILL)
         holds(lambda pid=pid: not is_alive(pid))
 
