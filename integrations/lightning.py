@@ -102,9 +102,10 @@ class WeaveletCallback(Callback):
         if stage != "fit":
             return
         self._end(None)
+        self._restored = None
         session = self._given or weavelet.current()
         self._runs_session = session is None
-        self._session = session = session or self._make_session(trainer)
+        self._session = session = session or self._make_session()
         if not self._runs_session:
             for owner in self._options.get("controls", ()):
                 session.register(owner)
@@ -183,15 +184,10 @@ class WeaveletCallback(Callback):
 
     # Inside.
 
-    def _make_session(self, trainer: Trainer) -> weavelet.Weavelet:
+    def _make_session(self) -> weavelet.Weavelet:
+        # Only now, as the process group of Lightning tells the rank where no launcher does.
         options = {"on_stop": "flag", **self._options}
-        session = weavelet.session(self._replica_id, **options)
-        if trainer.world_size > 1:
-            # Of processes that Lightning starts by itself, only it knows what they are.
-            if session.replica_id.endswith(f"-{os.getpid()}"):
-                session.replica_id = f"rank-{trainer.global_rank}"
-            session.job = trainer.strategy.broadcast(session.job)
-        return session
+        return weavelet.session(self._replica_id, **options)
 
     def _offer_checkpoint(self, trainer: Trainer, session: weavelet.Weavelet) -> None:
         def checkpoint() -> str:

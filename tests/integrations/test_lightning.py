@@ -121,7 +121,9 @@ trainer(callback, End()).fit(Net(), loader())
     )
     options = {"job": "apart", "ranks": 2, "wanted": ("lr", "gain")}
     with living(weaver, script, tmp_path, **options) as life:
-        assert life.ask_to_stop().ok
+        # A rank that another's stop has ended may not have heard of it by itself.
+        stopped = [each.outcome for each in life.ask_to_stop().outcomes]
+        assert "applied" in stopped
         ended = life.ended()
         assert ended[0] == ended[1]
 
