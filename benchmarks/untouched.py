@@ -1,7 +1,8 @@
 """Steps of about 1 ms by torch alone: `python untouched.py SECONDS`, JSON out.
 
-One network trains in blocks: without any hook, as `weavelet run` steers it, and without again. Out come the seconds of CPU that each step took its thread: what other programs
-take from the machine meanwhile is not ours.
+One network trains in blocks: without any hook, as `weavelet run` steers it, and without again. Out
+come the seconds of CPU that each step took its thread: what other programs take from the machine
+meanwhile is not ours.
 """
 
 from __future__ import annotations
