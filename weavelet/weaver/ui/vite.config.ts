@@ -13,12 +13,17 @@ export default defineConfig({
     assetsDir: 'assets',
     modulePreload: { polyfill: false },
     target: 'es2022',
+    // `npm run size` holds the whole page to what it may be.
+    chunkSizeWarningLimit: 2000,
   },
   test: {
     environment: 'happy-dom',
     include: ['src/**/*.test.ts'],
     // A limit for what hangs, on machines with much else to do.
     testTimeout: 60_000,
+    // A busy machine is no failure.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     setupFiles: ['src/testing/browser.ts'],
     server: { deps: { inline: ['vuetify'] } },
   },

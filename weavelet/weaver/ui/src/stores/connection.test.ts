@@ -46,9 +46,12 @@ async function answer(states: string[], runs: string[] = ['train']): Promise<voi
   const data = JSON.stringify(snapshot(jobs, { id }))
   const before = useConnection().epoch
   socket.onmessage?.(new MessageEvent('message', { data }))
-  await vi.waitFor(() => {
-    expect(useConnection().epoch).toBe(before + 1)
-  })
+  await vi.waitFor(
+    () => {
+      expect(useConnection().epoch).toBe(before + 1)
+    },
+    { timeout: 60_000 },
+  )
 }
 
 const states = () => useFleet().runs.flatMap((run) => run.jobs[0]?.rows.map(({ view }) => view.state) ?? [])
