@@ -20,8 +20,6 @@ export default defineConfig({
     environment: 'happy-dom',
     include: ['src/**/*.test.ts'],
     // A limit for what hangs, on machines with much else to do.
-    testTimeout: 60_000,
-    // A busy machine is no failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,
     setupFiles: ['src/testing/browser.ts'],

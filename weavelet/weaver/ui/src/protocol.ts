@@ -310,7 +310,9 @@ export interface Resume {
 }
 
 /**
- * A rule of `up --rules`. `off` says why it was switched off; `fired` counts its commands.
+ * A rule of `up --rules`. `off` says why it was switched off.
+ *
+ * `fired` counts its commands since this weaver was started.
  */
 export interface RuleView {
   name: string
