@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 
 import weavelet.weaver
 from harness.browser import browsing, looking
+from harness.faults import holds
 from harness.stage import weaving
 from harness.trainers import LOOP, training
 
@@ -127,15 +128,6 @@ def step(page, replica="trainer-0"):
     return int(row(page, replica).locator('[data-test="step"]').inner_text().replace(",", ""))
 
 
-def until(condition, seconds=30):
-    """Wait for something that is not in the page."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, condition
-        time.sleep(0.02)
-    return found
-
-
 def picture(page, name):
     """Keep what the page looks like."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -183,7 +175,7 @@ def test_the_loss_moves(browser, weaver):
         expect(value).not_to_have_text("-")
         first = value.inner_text()
         expect(value).not_to_have_text(first)
-        until(lambda: step(page) > 60)
+        holds(lambda: step(page) > 60)
         expect(chart.locator('[data-test="chart-plot"]')).to_have_attribute(
             "aria-label", re.compile("not finite|NaN", re.IGNORECASE)
         )
@@ -245,7 +237,7 @@ def test_pause_resume_stop(browser, weaver):
         if at(page, "confirm-yes").is_visible():
             at(page, "confirm-yes").click()
         expect(state(page)).to_contain_text("running")
-        until(lambda: step(page) > held)
+        holds(lambda: step(page) > held)
         at(page, "stop").click()
         at(page, "confirm-yes").click()
         assert training.wait() == 0
@@ -292,7 +284,7 @@ def test_the_truth_after_a_restart_of_the_weaver(browser, weaver):
         picture(page, "lost")
         weaver.start()
         expect(at(page, "connection-lost")).to_have_count(0)
-        until(lambda: step(page) > before)
+        holds(lambda: step(page) > before)
         expect(at(page, "log-rows")).to_contain_text("lr")
         expect(current(page, "lr")).to_contain_text("0.07")
         write(page, "lr", "0.03")
