@@ -138,3 +138,15 @@ def test_the_shown_difference_is_that_of_the_examples():
     for line in filter(None, added):
         assert line in steered
         assert line not in plain
+
+
+def test_every_example_is_in_the_ladder():
+    """The table of examples names each file that there is, and no other."""
+    named = set(re.findall(r"\]\(examples/(\d\d_\w+\.py)\)", section("Examples")))
+    assert named == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_every_file_that_is_linked_exists():
+    """No link of the README leads nowhere in the tree."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
