@@ -65,3 +65,16 @@ def test_07_steers_parameters_that_are_spread_over_ranks(jobs):
     ends = printed(job, r"rank \d: norm ([\d.]+)")
     assert len(ends) == 2
     assert len(set(ends)) == 1
+
+
+def test_13_changes_the_distance_between_averages(jobs):
+    """Both ranks change it at one step, go on averaging together, and stop at one step."""
+    script, run = EXAMPLES / "13_local_sgd.py", "13_local_sgd"
+    with jobs.start("--steps", 10_000_000, script=script, run=run, ranks=2) as job:
+        job.until_training(controls=2)
+        assert is_done_everywhere(job.set(values={"sync_every": 3, "lr": 0.05}))
+        assert is_done_everywhere(job.stop())
+        job.wait()
+    ends = printed(job, r"rank (\d): accuracy (\S+), (\d+) averages")
+    assert sorted(rank for rank, _, _ in ends) == ["0", "1"]
+    assert len({(accuracy, averages) for _, accuracy, averages in ends}) == 1
