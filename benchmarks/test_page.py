@@ -19,6 +19,9 @@ from pathlib import Path
 import pytest
 from measure import quantile
 
+from harness.stage import weaving
+from harness.trainers import training
+
 UI = Path(__file__).parents[1] / "weavelet" / "weaver" / "ui"
 CHROMIUM = os.environ.get("WEAVELET_CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = (
@@ -116,3 +119,52 @@ def test_first_paint_and_size(figures, browser, served):
         context.close()
     figures.add("page, gzipped", sent / 1000, "kB", at_most=350)
     figures.add("first paint", statistics.median(painted) / 1000, "s", at_most=1)
+
+
+REPORTING = """
+import time, weavelet
+with weavelet.session("r0") as w:
+    step = 0
+    while True:
+        w.poll(step)
+        w.report(step, sent=time.time() % 1000)
+        step += 1
+        time.sleep(0.37)
+"""
+SEEN = """
+(count) => new Promise((resolve) => {
+  const taken = [];
+  let last = "";
+  const look = () => {
+    const place = document.querySelector('[data-test="chart-value"]');
+    const text = place === null ? "" : place.textContent.trim();
+    if (text !== last) {
+      last = text;
+      const late = (Date.now() / 1000) % 1000 - Number(text.replace(/,/g, ""));
+      if (late >= 0 && late < 100) taken.push(1000 * late);
+    }
+    if (taken.length < count) requestAnimationFrame(look); else resolve(taken);
+  };
+  look();
+})
+"""
+
+
+def test_report_until_seen(figures, browser, tmp_path):
+    """From a trainer's report(), by sidecar, server and weaver, to the number in the page."""
+    names = {"WEAVELET_HOME": str(tmp_path / "home"), "WEAVELET_RUN": "seen"}
+    with weaving(tmp_path / "home") as weaver, training(REPORTING, **names):
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(120_000)
+        page.goto(f"{weaver.endpoint.http_url}/#token={weaver.endpoint.token}")
+        page.locator('[data-test="run-link"]').click()
+        page.wait_for_selector('[data-test="chart-value"]')
+        taken = page.evaluate(SEEN, 60)[5:]
+        page.close()
+    figures.add(
+        "report until seen in the page, p50",
+        statistics.median(taken),
+        "ms",
+        at_most=250,
+        note=f"p95 {quantile(taken, 0.95):.0f}",
+    )
