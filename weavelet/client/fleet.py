@@ -11,11 +11,13 @@ from weavelet.weaver import protocol
 
 
 class Fleet:
-    """Feed it what `Client.watch` yields; read `jobs` at any time."""
+    """Feed it what `Client.watch` yields; read `jobs`, `devices` and `rules` at any time."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], protocol.JobView] = {}
         self._rows: dict[tuple[str, str], dict[str, list[protocol.ReplicaView]]] = {}
+        self.devices: list[protocol.DeviceView] = []
+        self.rules: list[protocol.RuleView] = []
 
     def update(self, message: protocol.ServerMessage) -> None:
         """Fold one message in; those that say nothing about jobs and replicas are ignored."""
@@ -23,6 +25,7 @@ class Fleet:
             case protocol.Snapshot():
                 self._jobs.clear()
                 self._rows.clear()
+                self.devices, self.rules = message.devices, message.rules
                 for job in message.jobs:
                     self._jobs[job.run, job.job] = job
                     self._place(job.replicas)
@@ -33,6 +36,10 @@ class Fleet:
                 for job in message.jobs:
                     self._jobs[job.run, job.job] = job
                 self._place(message.replicas)
+                if message.devices is not None:
+                    self.devices = message.devices
+                if message.rules is not None:
+                    self.rules = message.rules
 
     def _place(self, replicas: Iterable[protocol.ReplicaView]) -> None:
         # A replica whose place another incarnation claims comes as several rows, all together.

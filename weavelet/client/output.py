@@ -83,6 +83,19 @@ def state_text(replica: protocol.ReplicaView) -> str:
     return f"{replica.state} {replica.section}" if replica.section else replica.state
 
 
+def device_text(device: protocol.DeviceView) -> str:
+    """`cpu-host`; of a GPU what can be read of `93 %  71 C  61 of 80 GB  310 W`."""
+    used, total = device.memory_used_bytes, device.memory_total_bytes
+    parts = [
+        (device.utilization_percent, "%"),
+        (device.temperature_celsius, "C"),
+        (None if used is None or total is None else used / 1e9, f"of {(total or 0) / 1e9:.0f} GB"),
+        (device.power_watts, "W"),
+    ]
+    shown = [f"{value:.0f} {unit}" for value, unit in parts if value is not None]
+    return "  ".join(shown) if device.kind == "gpu" and shown else device.id
+
+
 def clock(at: float) -> str:
     """Local time of day; with the date where that is another day."""
     moment = time.localtime(at)

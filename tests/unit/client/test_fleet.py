@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weavelet.client.fleet import Fleet
+from weavelet.weaver import protocol
 from weavelet.weaver.protocol import JobView, ReplicaView, Snapshot, StatusUpdate
 
 
@@ -67,3 +68,15 @@ def test_replicas_are_ordered_by_rank_then_name():
     rows = [replica("z"), replica("rank-10", rank=10), replica("rank-9", rank=9), replica("a")]
     fleet.update(Snapshot(jobs=[job(replicas=rows)]))
     assert [row.replica for row in fleet.jobs[0].replicas] == ["rank-9", "rank-10", "a", "z"]
+
+
+def test_devices_and_rules_stay_until_they_are_told_anew():
+    """An update that is silent about them changes nothing; one that lists them replaces all."""
+    fleet = Fleet()
+    device = protocol.DeviceView(id="cpu-h", kind="cpu", host="h")
+    rule = protocol.RuleView(name="nan", every=1.0, off="it raised")
+    fleet.update(protocol.Snapshot(devices=[device], rules=[rule]))
+    fleet.update(protocol.StatusUpdate())
+    assert (fleet.devices, fleet.rules) == ([device], [rule])
+    fleet.update(protocol.StatusUpdate(devices=[], rules=[]))
+    assert (fleet.devices, fleet.rules) == ([], [])

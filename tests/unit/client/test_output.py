@@ -8,6 +8,7 @@ import math
 from weavelet.client import output
 from weavelet.client.verbs.log import _row
 from weavelet.client.verbs.watch import entry_line, replica_line
+from weavelet.weaver import protocol
 from weavelet.weaver.protocol import (
     ChangeView,
     EntryUpdate,
@@ -121,3 +122,19 @@ def test_json_is_one_line_and_keeps_non_finite_floats():
     line = output.as_json({"loss": [math.nan, -math.inf], "text": "a\nb"})
     assert "\n" not in line
     assert json.loads(line) == {"loss": ["NaN", "-Infinity"], "text": "a\nb"}
+
+
+def test_a_device_is_told_by_what_can_be_read_of_it():
+    """Numbers of a GPU with their units, those that are missing left out; else its name."""
+    gpu = protocol.DeviceView(
+        id="GPU-1",
+        kind="gpu",
+        host="h",
+        utilization_percent=93.4,
+        temperature_celsius=71.0,
+        memory_used_bytes=61e9,
+        memory_total_bytes=80e9,
+    )
+    assert output.device_text(gpu) == "93 %  71 C  61 of 80 GB"
+    assert output.device_text(protocol.DeviceView(id="GPU-1", kind="gpu", host="h")) == "GPU-1"
+    assert output.device_text(protocol.DeviceView(id="cpu-h", kind="cpu", host="h")) == "cpu-h"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from weavelet.client import output
+from weavelet.client.alarms import alarms, work_text
 from weavelet.client.client import Client
 from weavelet.client.commanding import addressed, registered
 from weavelet.client.expectation import describe
@@ -22,8 +22,8 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
         output.print_json({"job": found})
         return
     output.say(_title(found))
-    if found.diverged is not None:
-        output.say(f"DIVERGED: {found.diverged}")
+    for line in alarms(found):
+        output.say(line)
     concerned = addressed(found, ())
     controls = registered(concerned, "control").values()
     actions = registered(concerned, "action").values()
@@ -34,8 +34,6 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
     ):
         if rows:
             output.say(f"\n{output.table(header, rows)}")
-    if found.slowest is not None:
-        output.say(f"\n{_slowest(found, found.slowest)}")
 
 
 _CONTROLS = ("CONTROL", "VALUE", "TYPE", "UNIT", "", "DOC")
@@ -100,29 +98,13 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _slowest(job: protocol.JobView, name: str) -> str:
-    """Who the others wait for, and by how much."""
-    work = {each.replica: each.work for each in job.replicas if each.work is not None}
-    others = [seconds for replica, seconds in work.items() if replica != name]
-    if name not in work or not others:
-        return f"Slowest: {name}."
-    return (
-        f"Slowest: {name}, whose own work takes {_milliseconds(work[name])} of a step; that of the "
-        f"others takes {_milliseconds(statistics.median(others))} (median)."
-    )
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1e3:.3g} ms"
-
-
 def _replica_row(replica: protocol.ReplicaView) -> tuple[str, ...]:
     return (
         replica.replica,
         output.state_text(replica),
         output.step_text(replica.step),
         output.rate_text(replica.rate),
-        _milliseconds(replica.work),
+        work_text(replica.work),
         "" if replica.rank is None else f"{replica.rank}/{replica.world_size or '?'}",
         replica.host,
         str(replica.pid or ""),

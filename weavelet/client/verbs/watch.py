@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from weavelet.client import output
+from weavelet.client.alarms import alarms, alarms_of_rules
 from weavelet.client.client import Client, Update
 from weavelet.client.fleet import Fleet
 from weavelet.client.options import Job, Json
@@ -81,8 +82,14 @@ def _answers(client: Client, run: str) -> bool:
 def _lines(updates: Iterator[Update], job: str | None) -> None:
     fleet = Fleet()
     told: dict[str, tuple[str, int | None, float]] = {}
+    warned: set[str] = set()
     for update in updates:
         fleet.update(update)
+        warnings = _alarms(fleet, job)
+        for line in warnings:
+            if line not in warned:
+                output.say(f"{output.clock(time.time())}  {line}")
+        warned = set(warnings)
         if isinstance(update, protocol.EntryUpdate):
             output.say(entry_line(update))
         now = time.monotonic()
@@ -105,38 +112,59 @@ def _live(updates: Iterator[Update], run: str, job: str | None) -> None:
             if isinstance(update, protocol.EntryUpdate):
                 entries[update.entry.id] = update
             shown = list(entries.values())[-_SHOWN_ENTRIES:]
-            live.update(_picture(run, _replicas(fleet, job), shown), refresh=True)
+            live.update(_picture(run, fleet, job, shown), refresh=True)
 
 
 def _picture(
-    run: str, replicas: list[protocol.ReplicaView], entries: list[protocol.EntryUpdate]
+    run: str, fleet: Fleet, job: str | None, entries: list[protocol.EntryUpdate]
 ) -> RenderableType:
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(title=run, title_justify="left", box=None, pad_edge=False)
+    devices = {device.id: device for device in fleet.devices}
     columns: tuple[tuple[str, Callable[[protocol.ReplicaView], str]], ...] = (
         ("replica", lambda replica: replica.replica),
         ("state", output.state_text),
         ("step", lambda replica: output.step_text(replica.step)),
         ("rate", lambda replica: output.rate_text(replica.rate)),
+        ("device", lambda replica: _devices_text(replica, devices)),
+        ("dropped", lambda replica: str(replica.dropped or "")),
         ("metrics", lambda replica: output.metrics_text(replica.metrics)),
     )
     for name, _ in columns:
         table.add_column(name)
-    for replica in replicas:
-        table.add_row(*(Text(cell(replica)) for _, cell in columns))
-    return Group(table, *(Text(entry_line(update)) for update in entries))
+    for each in _jobs(fleet, job):
+        for replica in each.replicas:
+            table.add_row(*(Text(cell(replica)) for _, cell in columns))
+    lines = [*_alarms(fleet, job), *map(entry_line, entries)]
+    return Group(table, *map(Text, lines))
+
+
+def _devices_text(replica: protocol.ReplicaView, devices: Mapping[str, protocol.DeviceView]) -> str:
+    """`cpu-host`, or of each GPU `93 % 71 C 61 of 80 GB`."""
+    used = [devices[name] for name in replica.devices if name in devices]
+    return ", ".join(map(output.device_text, used)) or replica.device
+
+
+def _alarms(fleet: Fleet, job: str | None) -> list[str]:
+    found = [
+        f"frozen by {each.frozen_by}: it refuses everything but stop and unfreeze"
+        for each in _jobs(fleet, job)
+        if each.frozen_by
+    ]
+    for each in _jobs(fleet, job):
+        found += alarms(each)
+    return [*found, *alarms_of_rules(fleet.rules)]
+
+
+def _jobs(fleet: Fleet, job: str | None) -> list[protocol.JobView]:
+    return [each for each in fleet.jobs if each.job == job or (job is None and each.newest)]
 
 
 def _replicas(fleet: Fleet, job: str | None) -> list[protocol.ReplicaView]:
-    return [
-        replica
-        for each in fleet.jobs
-        if each.job == job or (job is None and each.newest)
-        for replica in each.replicas
-    ]
+    return [replica for each in _jobs(fleet, job) for replica in each.replicas]
 
 
 def replica_line(replica: protocol.ReplicaView) -> str:
