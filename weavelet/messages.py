@@ -187,8 +187,8 @@ class Identity(Record, frozen=True, kw_only=True):
 class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     """The first frame on a new channel. `position` is the last entry that the trainer has taken.
 
-    `url` and `creds` are the session's own choice of a NATS server, never on a command line since
-    they may hold a password. `interactive` says that no poll for long is no hang. `state` is the
+    `url` is the session's own choice of a NATS server, never on a command line since it may hold a
+    password. `interactive` says that no poll for long is no hang. `state` is the
     hash of all effective control values, as far as it is known. `whole_log` asks for the entries
     that are addressed to other replicas, too: ranks decide them together.
     """
@@ -198,7 +198,6 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     position: Position | None = None
     adopt: Literal["job", "checkpoint", "none"] = "job"
     url: str | None = None
-    creds: str | None = None
     interactive: bool = False
     state: str = ""
     notices: tuple[str, ...] = ()

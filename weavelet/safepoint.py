@@ -107,11 +107,6 @@ class SafePoint:
         return self._stop is not None
 
     @property
-    def stop_reason(self) -> str:
-        """The reason given with the stop, empty without one."""
-        return "" if self._stop is None else self._stop.reason
-
-    @property
     def scheduled(self) -> bool:
         """Whether an entry waits for its step, so that every poll must look."""
         return bool(self._scheduled)

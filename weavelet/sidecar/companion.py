@@ -66,9 +66,7 @@ class Companion:
         self._identity = identity
         self._trainer = trainer
         self._words = end.page.words
-        self._bus = Bus(
-            lambda: find_server(hello.url, hello.creds), name=f"sidecar-{identity.replica}"
-        )
+        self._bus = Bus(lambda: find_server(hello.url), name=f"sidecar-{identity.replica}")
         self._outbox = Outbox(
             self._bus,
             self._words,

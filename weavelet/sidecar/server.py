@@ -8,9 +8,9 @@ from weavelet import settings
 from weavelet.wire.bus import Server
 
 
-def find_server(url: str | None, creds: str | None) -> Server | None:
+def find_server(url: str | None) -> Server | None:
     """The session's own choice, WEAVELET_NATS_URL, else what `weavelet up` wrote; None as yet."""
-    creds = creds or os.environ.get("WEAVELET_CREDS") or None
+    creds = os.environ.get("WEAVELET_CREDS") or None
     chosen = url or os.environ.get("WEAVELET_NATS_URL")
     if chosen:
         return Server(chosen, creds)
