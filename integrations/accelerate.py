@@ -96,7 +96,7 @@ def steer(
 ) -> Steering:
     """Make a training loop of Accelerate steerable, on every rank.
 
-    Use the result in a `with` statement around the loop, and call its `poll()` for every batch:
+    Use the result in a `with` statement around the loop, and call its `poll()` for every batch::
 
         with steer(accelerator, optimizer, scheduler) as steering:
             for batch in loader:
