@@ -349,8 +349,9 @@ class Agreement:
         if self._joined:
             yield Put(self._seat.keys.left(self._seat.rank), reason.encode("utf-8", "replace"))
             yield Add(self._seat.keys.out)
-            if self._leader is not None:
-                yield from self._leader.close(f"rank 0 left: {reason}")
+        # Ranks may have joined already while the leader still waited for others.
+        if self._leader is not None and self._tick >= 0:
+            yield from self._leader.close(f"rank 0 left: {reason}")
         self._end(reason)
 
     def _end(self, reason: str) -> None:

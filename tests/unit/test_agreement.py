@@ -292,6 +292,24 @@ def test_the_leader_leaves_word():
     assert circle.now - before < 2
 
 
+def test_a_leader_interrupted_while_ranks_join_leaves_word():
+    """Who has joined already hears that rank 0 is gone, and does not wait for its decision."""
+    circle = Circle(patience=300.0)
+    for rank in circle.ranks:
+        rank.agreement.tick(0)
+    joining, joined = circle.leader.agreement.poll(), circle.ranks[1].agreement.poll()
+    answers = {joining: None, joined: None}
+    for _ in range(50):
+        for program, answer in answers.items():
+            answers[program] = circle.carry_out(program.send(answer))
+    joining.close()
+    circle.leave(circle.leader, "interrupted by KeyboardInterrupt")
+    before = circle.now
+    circle.drive([joined])
+    assert circle.ranks[1].agreement.off == "rank 0 left: interrupted by KeyboardInterrupt"
+    assert circle.now - before < 2
+
+
 def test_patience_has_an_end_and_names_whom_it_waited_for(caplog):
     """A rank that polls no more is named after 10 s, and waited for as long as patience lasts."""
     caplog.set_level(logging.WARNING, "weavelet")
