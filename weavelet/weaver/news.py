@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +16,9 @@ from weavelet.weaver.ingest import Ingest
 from weavelet.weaver.log import Life
 from weavelet.weaver.umpire import Umpire
 from weavelet.weaver.views import metrics_message
+
+_MOST_TOLD = 10_000
+"""Entries of which it is remembered what was said last; of an older one it is said once more."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,7 +33,7 @@ class News:
         self._server = server
         self._unsent = 0
         self._asked: dict[str, tuple[Client, str]] = {}
-        self._told: dict[str, tuple[str, bool]] = {}
+        self._told: OrderedDict[str, tuple[str, bool]] = OrderedDict()
         self._unsaid: dict[str, Life] = {}
         self._encoded: dict[tuple[object, ...], tuple[int, bytes | None]] = {}
         ingest.on_entry = self._on_entry
@@ -128,6 +132,9 @@ class News:
         key = life.entry.id
         self._unsaid.pop(key, None)
         self._told[key] = (life.state, life.over)
+        self._told.move_to_end(key)
+        if len(self._told) > _MOST_TOLD:
+            self._told.popitem(last=False)
         asker, number = self._asked.get(key, (None, ""))
         if asker is not None:
             asker.send(life.update(number))
