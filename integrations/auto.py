@@ -46,8 +46,12 @@ def install(when_loaded: Callable[[str, Callable[[], None]], None]) -> None:
     if _installed:
         return
     steering = Steering()
+    try:
+        steering.attach()
+    except Exception:
+        steering.detach()  # half of the hooks would be worse than none
+        raise
     _installed.append(steering)
-    steering.attach()
     os.register_at_fork(after_in_child=steering.become_inert)
     when_loaded("torch._dynamo.trace_rules", _stay_out_of_graphs)
 

@@ -58,8 +58,13 @@ def steer() -> None:
 
         install(when_loaded)
     except Exception as error:  # the script's own process, which must not end for want of us
-        optimizer = sys.modules["torch.optim.optimizer"]
-        optimizer.register_optimizer_step_pre_hook(apology(error))
+        say = apology(error)
+        optimizer = sys.modules.get("torch.optim.optimizer")
+        register = getattr(optimizer, "register_optimizer_step_pre_hook", None)
+        if register is None:  # an old torch, or what the script has in its place
+            say()
+        else:
+            register(say)
 
 
 def apology(error: Exception) -> Any:

@@ -206,6 +206,18 @@ def test_an_interpreter_without_weavelet_runs_the_script(tmp_path):
     assert "install torchloom-weavelet" in line
 
 
+def test_what_is_no_torch_that_can_be_steered_runs_all_the_same(tmp_path):
+    """A script's own module of that name, or a torch without the hooks, is told of and goes on."""
+    (tmp_path / "torch" / "optim").mkdir(parents=True)
+    (tmp_path / "torch" / "__init__.py").touch()
+    (tmp_path / "torch" / "optim" / "__init__.py").touch()
+    (tmp_path / "train.py").write_text("import torch.optim\nprint('trained')\n")
+    done = run("--", sys.executable, str(tmp_path / "train.py"))
+    assert (done.stdout, done.returncode) == ("trained\n", 0)
+    (line,) = done.stderr.splitlines()
+    assert "runs as it is" in line
+
+
 def test_errors_look_as_they_do_without(script):
     """Traceback, exit code and output of a script that fails are byte for byte its own."""
     pytest.importorskip("torch")
