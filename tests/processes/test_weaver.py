@@ -305,6 +305,8 @@ async def test_the_author_is_in_the_log(tmp_path):
             ("ann@desk", "ann@desk"),
             ("x" * 129, "operator@127.0.0.1"),
             ("a\tb", "operator@127.0.0.1"),
+            ("rule:mine", "operator@127.0.0.1"),
+            ("external.dcgm", "operator@127.0.0.1"),
         ):
             headers = {"X-Weavelet-Author": given}
             async with talking(service.endpoint, headers=headers) as other:

@@ -273,7 +273,7 @@ def _author(request: web.Request, role: Role) -> str:
 
 
 def _is_reserved(author: str) -> bool:
-    return author == AUTHOR or author.startswith("rule:")
+    return author == AUTHOR or author.startswith(("rule:", "external."))
 
 
 def _brief(request: protocol.Command) -> str:
