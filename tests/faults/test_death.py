@@ -8,9 +8,9 @@ import os
 import signal
 import time
 
-from harness.faults import holds, is_sidecar, percentile
+from harness.faults import holds, percentile
 from harness.stage import staged
-from harness.trainers import children_of, is_alive, training
+from harness.trainers import children_of, is_alive, is_sidecar, training
 from harness.watching import watching
 
 NURSERY = """

@@ -31,17 +31,15 @@ before it, so that a change at step 7 is in the optimizer when it steps for the 
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from harness.faults import holds
-from harness.trainers import children_of, training
+from harness.trainers import training
 from harness.watching import Watcher
 from weavelet.exceptions import CommandError
 
@@ -303,20 +301,9 @@ def living(
         trainer = stack.enter_context(
             training(path, *arguments, cwd=folder, python=launcher, **names)
         )
-        # A killed launcher leaves its ranks behind.
-        stack.callback(kill_all, trainer)
         life = Life(trainer, client, watcher, run, job, ranks)
         life.until_steerable(wanted)
         yield life
-
-
-def kill_all(trainer):
-    """End a trainer and what it started with -9."""
-    children = children_of(trainer.pid)
-    trainer.kill()
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
 
 
 def torchrun(ranks):

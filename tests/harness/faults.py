@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.trainers import children_of, is_alive
+from harness.trainers import children_of, is_alive, is_sidecar
 
 DEADLINE_SECONDS = 20.0
 
@@ -60,13 +60,6 @@ def lasting(seconds):
 def sidecars_of(pid):
     """The live sidecars of a trainer."""
     return [child for child in children_of(pid) if is_sidecar(child)]
-
-
-def is_sidecar(pid):
-    try:
-        return b"sidecar/__main__.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def sidecar_of(pid, other_than=()):

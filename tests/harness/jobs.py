@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.shell import Shell, up
-from harness.trainers import children_of
+from harness.trainers import children_of, end_all
 from weavelet.client import Client
 from weavelet.settings import read_endpoint
 
@@ -155,23 +154,11 @@ class Job:
 
     def close(self):
         if self.process.poll() is None:
-            pids = [pid for trainer in self.trainers().values() for pid in (trainer,)]
             self.process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                for pid in pids:
-                    _kill(pid)
+        end_all(self.process)
         self._output.close()
-
-
-def _kill(pid):
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
 
 
 @contextmanager

@@ -123,8 +123,7 @@ class Trainer:
         if self.process.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
+        end_all(self.process)
         for reader in self._readers:
             reader.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -176,6 +175,29 @@ def children_of(pid):
                 if int(fields[1]) == pid and fields[0] != "Z":
                     found.append(int(entry.name))
     return found
+
+
+def is_sidecar(pid):
+    """Whether a process is a trainer's sidecar, which ends by itself with its trainer."""
+    try:
+        return b"sidecar/__main__.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def end_all(process):
+    """End a process with -9, and what it has started: a killed launcher leaves its ranks behind."""
+    started = [] if process.poll() is not None else _descendants(process.pid)
+    process.kill()
+    process.wait()
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid):
+    children = [child for child in children_of(pid) if not is_sidecar(child)]
+    return [each for child in children for each in (child, *_descendants(child))]
 
 
 def is_alive(pid):

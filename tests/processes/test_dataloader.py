@@ -9,7 +9,7 @@ import pytest
 
 from harness.nats import asynchronous
 from harness.operators import operating
-from harness.trainers import LOOP, children_of, is_alive, training
+from harness.trainers import LOOP, children_of, is_alive, is_sidecar, training
 
 pytest.importorskip("torch")
 
@@ -96,11 +96,3 @@ async def test_workers_that_outlive_their_trainer_hide_nothing(nats, names, tmp_
                 if is_alive(pid):
                     os.kill(pid, 9)
     assert end.state == "crashed"
-
-
-def is_sidecar(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"sidecar" in file.read()
-    except OSError:
-        return False
