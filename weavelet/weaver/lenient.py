@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 
+from weavelet.weaver.expanding import is_slow
 from weavelet.weaver.jsonable import as_kind
 
 BOUNDS = (
@@ -64,6 +65,14 @@ def _lax_required(validator: Any, names: Any, value: Any, schema: dict[str, Any]
     yield from _strict("required", validator, needed, value, schema)
 
 
+def _quick_pattern(
+    validator: Any, pattern: Any, value: Any, schema: dict[str, Any]
+) -> Iterator[Any]:
+    """Without those that would hold up all runs; the trainer matches them."""
+    if not (isinstance(value, str) and is_slow(pattern, value)):
+        yield from _strict("pattern", validator, pattern, value, schema)
+
+
 def _any_items(validator: Any, wanted: Any, value: Any, schema: dict[str, Any]) -> Iterator[Any]:
     """A list with an item twice can be read as a set."""
     yield from ()
@@ -76,6 +85,7 @@ Lenient = _extend(
         "type": _lax_type,
         "required": _lax_required,
         "enum": _lax_enum,
+        "pattern": _quick_pattern,
         "uniqueItems": _any_items,
         **{keyword: _lax_bound(keyword) for keyword, _ in (*BOUNDS, ("multipleOf", ""))},
     },

@@ -18,6 +18,7 @@ import referencing
 import referencing.exceptions
 
 from weavelet.exceptions import CommandError
+from weavelet.weaver.expanding import is_readable
 from weavelet.weaver.jsonable import branches, fits, from_json
 from weavelet.weaver.lenient import BOUNDS, Lenient
 
@@ -42,6 +43,8 @@ def parse(text: str) -> dict[str, Any]:
         if not isinstance(schema, dict) or not _is_shallow(schema):
             return {}
         jsonschema.Draft202012Validator.check_schema(schema)
+        if not is_readable(schema):
+            return {}
     except (msgspec.DecodeError, RecursionError, jsonschema.SchemaError):
         return {}
     return schema
