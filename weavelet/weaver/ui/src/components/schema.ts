@@ -1,5 +1,6 @@
 import { Exact, isRecord, same } from '../json/exact'
 import { asNumber, isWhole } from './numbers'
+import { isSlow } from './patterns'
 import { describe, show } from './wording'
 
 /** A JSON Schema as a replica registered it, or a part of one. */
@@ -162,7 +163,7 @@ function outOfSize(schema: Schema, size: number, unit: 'Items' | 'Length'): bool
 
 function unmatched(schema: Schema, text: string): boolean {
   const pattern = schema['pattern']
-  if (typeof pattern !== 'string') return false
+  if (typeof pattern !== 'string' || isSlow(pattern, text)) return false
   try {
     return !new RegExp(pattern, 'u').test(text)
   } catch {
