@@ -23,7 +23,7 @@ _SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
 _DEFINITION = "#/$defs/"
 _ELSEWHERE = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef")
 """Names of places that are found in other ways than by this; no registered schema needs them."""
-_ESCAPED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_ESCAPED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P?<\w+>|<?[:=!])", re.DOTALL)
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _UNBOUNDED = re.compile(r"[*+]|\{\d*,\d*\}")
 

@@ -67,6 +67,7 @@ def test_a_schema_that_is_too_much_to_read_is_handed_to_nobody():
         (r"^\d+\.\d+\.\d+$", 40, False),
         (r"^[(]a+[)]*$", 40, False),
         ("^(ab)+$", 40, False),
+        ("^(?:ab)+$", 40, False),
         ("^(a+)+$", 0, True),
         ("^(a|a)*$", 0, True),
         ("^(a?){30}a{30}$", 0, True),
