@@ -8,9 +8,9 @@ from typing import Literal
 from weavelet import settings
 from weavelet.channel.page import Page
 from weavelet.hotpath import Look, Poll, make_poll
+from weavelet.identity import has_group
 from weavelet.keystore import TorchStore
 from weavelet.messages import Change
-from weavelet.placing import has_group
 from weavelet.ranks import Group, Ranks
 
 Join = Callable[[Group, TorchStore], Ranks]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import os
 import socket
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from weavelet import checkpoint, ledger, lifetime, placing, settings
+from weavelet import checkpoint, identity, ledger, lifetime, settings
 from weavelet.announce import Specs, bye_frame, controls_frame, hello_frame
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
@@ -156,7 +155,7 @@ class Weavelet:
         on_stop: Literal["raise", "flag"] = "raise",
         mode: Literal["online", "disabled"] | None = None,
     ) -> None:
-        self._environ = environ = placing.environment()
+        self._environ = environ = identity.environment()
         self.run = settings.run_name(run)
         self.job = settings.job_name(job, environ)
         self.replica_id = settings.replica_name(replica_id, environ)
@@ -441,7 +440,7 @@ class Weavelet:
 
     def _begin(self) -> None:
         if self._replay is None:
-            self._warn_about_hosts()
+            identity.warn_about_hosts()
         try:
             page = Page.create()
         except OSError as error:
@@ -460,7 +459,7 @@ class Weavelet:
     def _connect(self, page: Page, end: End) -> None:
         """Bind poll and report to a page and to this end of a channel."""
         self._page, self._end = page, end
-        self._identity = _identity(self.run, self.job, self.replica_id, self._environ)
+        self._identity = identity.new(self.run, self.job, self.replica_id, self._environ)
         self._specs = self._registry.specs()
         self._state = self._registry.state()
         self._safe_point = safe_point = SafePoint(
@@ -526,12 +525,12 @@ class Weavelet:
 
     def _attach(self, end: TrainerEnd, ours: socket.socket) -> None:
         """Greet a sidecar. Also called from the watching thread, so no user code may run here."""
-        identity, safe_point = self._identity, self._safe_point
-        if identity is None or safe_point is None:
+        mine, safe_point = self._identity, self._safe_point
+        if mine is None or safe_point is None:
             ours.close()
             return
         hello = Hello(
-            identity=identity,
+            identity=mine,
             controls=self._specs,
             position=safe_point.position,
             adopt=self._adopt,
@@ -604,28 +603,6 @@ class Weavelet:
         if self._page is not None:
             took = 0.0 if since is None else time.monotonic() - max(since, self._returned)
             self._page.words[Page.WORK] = round(took * 1e6)
-
-    def _warn_about_hosts(self) -> None:
-        world, local = settings.world_size_of(), settings.local_world_size_of()
-        if world and local and world > local and settings.job_is_local():
-            _log.warning(
-                "this job spans several hosts, and nothing names it: set WEAVELET_JOB to the same "
-                "text on all of them, or each host will be shown as a job of its own"
-            )
-
-
-def _identity(run: str, job: str, replica: str, environ: Mapping[str, str]) -> Identity:
-    return Identity(
-        run=run,
-        job=job,
-        replica=replica,
-        incarnation=os.urandom(8).hex(),
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        rank=settings.rank_of(environ),
-        local_rank=settings.local_rank_of(environ),
-        world_size=settings.world_size_of(environ),
-    )
 
 
 def _inert(run: str, job: str, replica: str) -> Weavelet:

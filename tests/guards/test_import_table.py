@@ -71,7 +71,7 @@ TABLE = {
     "settings": Rule({"msgspec"}, {"platformdirs"}),
     "root": Rule(ROOT_MODULES),
     "grouping": Rule(ROOT_MODULES, ADAPTERS),
-    "placing": Rule(ROOT_MODULES, ADAPTERS),
+    "identity": Rule(ROOT_MODULES, ADAPTERS),
     "remote": Rule(ROOT_MODULES, ADAPTERS),
     "session": Rule(ROOT_MODULES, ADAPTERS),
     "channel": Rule({"msgspec", *CONTRACTS}),
@@ -133,7 +133,7 @@ def house_of(module: str) -> str:
     part = part_of(module)
     return {
         "grouping": "root",
-        "placing": "root",
+        "identity": "root",
         "remote": "root",
         "session": "root",
         "client, starting the weaver": "client",
