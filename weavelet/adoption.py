@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 from msgspec.structs import replace
 
 from weavelet.decisions import Adopted
-from weavelet.messages import Change, Entry, OutcomeKind, Record, Set, Value
+from weavelet.messages import AppliedSet, Change, Entry, OutcomeKind, Record, Set, Value
 
 _ADOPTION = "adopt-"
+_log = logging.getLogger("weavelet")
 
 
 class Past(Record, frozen=True):
@@ -56,6 +59,28 @@ def adoption_id(incarnation: str) -> str:
 def is_adoption(entry: Entry) -> bool:
     """Whether an entry stands for what the log says was applied."""
     return entry.id.startswith(_ADOPTION) and not entry.author
+
+
+def committed(one: AppliedSet) -> Committed:
+    """What the sidecar brought of one applied Set, as an entry."""
+    entry = Entry(
+        id=one.entry,
+        author=one.author,
+        body=Set(one.values),
+        targets=one.targets,
+        at_step=one.at_step,
+    )
+    return Committed(entry, one.sequence, one.order)
+
+
+def registered(
+    values: Mapping[str, Value], names: AbstractSet[str]
+) -> tuple[dict[str, Value], str]:
+    """The values whose controls are among these names; the other names as text, which is logged."""
+    missing = ", ".join(sorted(values.keys() - names))
+    if missing:
+        _log.warning("the log of this job sets %s, which this replica has not registered", missing)
+    return {name: value for name, value in values.items() if name in names}, missing
 
 
 def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -> Adoption:

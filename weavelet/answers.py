@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
 import msgspec
 
 from weavelet.adoption import Past
+from weavelet.channel.end import End
 from weavelet.channel.frames import encode
 from weavelet.checkpoint import Memory
 from weavelet.controls import Registry, Verdict
 from weavelet.exceptions import MalformedError
-from weavelet.messages import Decided, Identity, Outcome
-
-
-class Channel(Protocol):
-    """Where outcomes go."""
-
-    def decide(self, sequence: int, frame: bytes) -> None: ...
+from weavelet.messages import AppliedSet, Decided, Deliver, Identity, Outcome
 
 
 class Answers:
     """Tells the outcome of each entry as this incarnation's."""
 
     def __init__(
-        self, identity: Identity, registry: Registry, channel: Channel, memory: Memory
+        self, identity: Identity, registry: Registry, channel: End, memory: Memory
     ) -> None:
         self._identity = identity
         self._registry = registry
@@ -41,6 +36,27 @@ class Answers:
         """Tell what became of an entry, and remember that it is decided."""
         self._memory.decided[entry] = Past(verdict.kind, step)
         self.tell(entry, sequence, verdict, step)
+
+    def answer_held(self, message: Deliver, held: Past) -> None:
+        """Tell what the checkpoint that was loaded says of an entry."""
+        reason = (
+            "decided in an earlier life of this replica, as the checkpoint says that was loaded; "
+            "it is not run again"
+        )
+        verdict = Verdict(held.kind, reason=reason)
+        self.tell(message.entry.id, message.position.sequence, verdict, held.step)
+
+    def answer_adopted(
+        self, sets: Sequence[AppliedSet], verdict: Verdict, step: int | None
+    ) -> None:
+        """Tell what became of the Sets that were adopted as one, and remember them if they were."""
+        bare = Verdict(verdict.kind, reason=verdict.reason)
+        for one in sets:
+            said = verdict if one is sets[-1] else bare
+            self.tell(one.entry, one.sequence, said, step, adopted=True)
+            if verdict.kind == "applied":
+                self._memory.decided[one.entry] = Past("applied", step)
+                self._memory.adopted.append(one)
 
     def tell(
         self,

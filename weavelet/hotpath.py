@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from weavelet.channel.end import End
 from weavelet.channel.page import Page
 from weavelet.messages import Change, Sample, Scalar
-from weavelet.safepoint import End
 
 Poll = Callable[..., tuple[Change, ...]]
 Report = Callable[..., None]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from weavelet.adoption import Adoption, Past, is_adoption
+from weavelet.adoption import Adoption, Past, is_adoption, registered
 from weavelet.agreement import Agreement, Ending
 from weavelet.answers import Answers, sendable
 from weavelet.channel.page import Page, Phase
@@ -189,10 +189,5 @@ class Ranks:
         """What is to be done here: what was adopted may name what only other ranks have."""
         if not is_adoption(entry) or not isinstance(entry.body, Set):
             return entry
-        known = self._registry.names()
-        values = {name: value for name, value in entry.body.values.items() if name in known}
-        if missing := ", ".join(sorted(entry.body.values.keys() - known)):
-            _log.warning(
-                "the log of this job sets %s, which this replica has not registered", missing
-            )
+        values, _ = registered(entry.body.values, self._registry.names())
         return replace(entry, body=Set(values))

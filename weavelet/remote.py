@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from weavelet.channel.end import End
 from weavelet.hotpath import plain
 from weavelet.messages import Sample, Scalar
-from weavelet.safepoint import End
 
 _LOOK_AGAIN = 0.001
 

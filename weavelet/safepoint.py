@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 
-from weavelet.adoption import Committed, Past, fold
+from weavelet.adoption import committed, fold, registered
 from weavelet.answers import Answers, interrupted
+from weavelet.channel.end import End
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
 from weavelet.checkpoint import Memory
@@ -21,7 +21,6 @@ from weavelet.keystore import KeyStore
 from weavelet.messages import (
     Act,
     Adopt,
-    AppliedSet,
     Change,
     Deliver,
     Entry,
@@ -33,7 +32,6 @@ from weavelet.messages import (
     Position,
     Refused,
     Resume,
-    Sample,
     Set,
     Started,
     Stop,
@@ -46,20 +44,6 @@ _NO_STEP = "poll() was called without the step, which is what the ranks agree on
 
 _LOOK_AGAIN = 0.25
 """Seconds between two looks at the clock and at a replaced channel while paused."""
-
-
-class End(Protocol):
-    """What a session needs of the trainer's end of the channel."""
-
-    def receive(self) -> list[FromSidecar]: ...
-    def post(self, frame: bytes, key: Hashable) -> None: ...
-    def decide(self, sequence: int, frame: bytes) -> None: ...
-    def sample(self, sample: Sample) -> None: ...
-    def lose(self) -> None: ...
-    def flush(self) -> None: ...
-    def wait(self, seconds: float) -> None: ...
-    def close(self) -> None: ...
-    def close_in_child(self) -> None: ...
 
 
 class SafePoint:
@@ -248,7 +232,7 @@ class SafePoint:
             return
         held = self._memory.held.get(message.entry.id)
         if held is not None:
-            self._answer_held(message, held)
+            self._answers.answer_held(message, held)
             return
         at_step = message.entry.at_step
         if at_step is None or at_step == self._step:
@@ -371,7 +355,7 @@ class SafePoint:
         # What the checkpoint holds has been applied, and may have been built upon since.
         if self._ranks is not None:
             decided = self._ranks.agreement.decided
-            self._ranks.adopt(fold(map(_committed, message.sets), decided, self._step))
+            self._ranks.adopt(fold(map(committed, message.sets), decided, self._step))
             self._memory.adopted += message.sets
             return
         sets = tuple(
@@ -381,39 +365,26 @@ class SafePoint:
         )
         if not sets:
             return
-        wanted = Adopt(sets, message.position).values
-        known = self._registry.names()
+        known, missing = registered(Adopt(sets, message.position).values, self._registry.names())
         authors = ", ".join(dict.fromkeys(one.author for one in sets))
         try:
             verdict = self._registry.apply(
-                {name: value for name, value in wanted.items() if name in known},
-                by=f"set by {authors}, adopted at step {self._step}",
+                known, by=f"set by {authors}, adopted at step {self._step}"
             )
         except BaseException as error:
-            self._answer_adopted(sets, interrupted(error))
+            self._answers.answer_adopted(sets, interrupted(error), self._step)
+            self._announce_changes()
             raise
         self._changes += verdict.changes
-        if missing := ", ".join(sorted(wanted.keys() - known)):
-            _log.warning(
-                "the log of this job sets %s, which this replica has not registered", missing
-            )
+        if missing:
             reason = f"not registered here, so left out: {missing}"
             reason = f"{verdict.reason}; {reason}" if verdict.reason else reason
             verdict = msgspec.structs.replace(verdict, reason=reason)
-        self._answer_adopted(sets, verdict)
+        self._answers.answer_adopted(sets, verdict, self._step)
+        self._announce_changes()
 
     def _is_addressed(self, targets: tuple[str, ...]) -> bool:
         return not targets or self._identity.replica in targets
-
-    def _answer_adopted(self, sets: Sequence[AppliedSet], verdict: Verdict) -> None:
-        bare = Verdict(verdict.kind, reason=verdict.reason)
-        for one in sets:
-            said = verdict if one is sets[-1] else bare
-            self._answers.tell(one.entry, one.sequence, said, self._step, adopted=True)
-            if verdict.kind == "applied":
-                self._memory.decided[one.entry] = Past("applied", self._step)
-                self._memory.adopted.append(one)
-        self._announce_changes()
 
     def _refuse(self, message: Refused) -> None:
         if self.refused != message.reason:
@@ -423,25 +394,6 @@ class SafePoint:
     def _answer(self, message: Deliver, verdict: Verdict) -> None:
         self._answers.answer(message.entry.id, message.position.sequence, verdict, self._step)
         self._announce_changes()
-
-    def _answer_held(self, message: Deliver, held: Past) -> None:
-        reason = (
-            "decided in an earlier life of this replica, as the checkpoint says that was loaded; "
-            "it is not run again"
-        )
-        verdict = Verdict(held.kind, reason=reason)
-        self._answers.tell(message.entry.id, message.position.sequence, verdict, held.step)
-
-
-def _committed(one: AppliedSet) -> Committed:
-    entry = Entry(
-        id=one.entry,
-        author=one.author,
-        body=Set(one.values),
-        targets=one.targets,
-        at_step=one.at_step,
-    )
-    return Committed(entry, one.sequence, one.order)
 
 
 def _is_late(message: Deliver) -> bool:

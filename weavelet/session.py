@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from weavelet import checkpoint, identity, ledger, lifetime, settings
 from weavelet.announce import Specs, bye_frame, controls_frame, hello_frame
+from weavelet.channel.end import End
 from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
 from weavelet.channel.trainer import TrainerEnd
@@ -38,7 +39,7 @@ from weavelet.messages import Change, Hello, Identity, Recorded, Section
 from weavelet.ranks import Group, Ranks
 from weavelet.remote import Remote
 from weavelet.replay import ReplayEnd
-from weavelet.safepoint import End, SafePoint
+from weavelet.safepoint import SafePoint
 from weavelet.spawn import Spawner
 
 F = TypeVar("F", bound=Callable[..., Any])
