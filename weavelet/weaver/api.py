@@ -236,9 +236,11 @@ class Api:
         replicas = request.replicas or list(job.replicas)
         await self._ingest.recall([(job.run, job.name, replica) for replica in replicas])
         for answer in answers(request, job, self._ingest.history):
-            client.send(answer)
             # It may be much to read; others have their turn in between.
-            await asyncio.sleep(0)
+            if answer is None:
+                await asyncio.sleep(0)
+            else:
+                client.send(answer)
 
     async def _command(self, client: Client, request: protocol.Command) -> None:
         entry_id = secrets.token_hex(8)

@@ -174,10 +174,11 @@ class History:
             self._curves -= len(past.curves)
 
 
-def answers(request: ReadHistory, job: Job, history: History) -> Iterator[protocol.History]:
+def answers(request: ReadHistory, job: Job, history: History) -> Iterator[protocol.History | None]:
     """What a client has asked for of a job, replica by replica; an empty one if it has none.
 
-    Where there is very much of it, each series has fewer points than were asked for.
+    Where there is very much of it, each series has fewer points than were asked for. None comes
+    wherever others may have their turn.
 
     Raises:
         CommandError: `unknown_replica`, or `invalid_value`.
@@ -195,12 +196,18 @@ def answers(request: ReadHistory, job: Job, history: History) -> Iterator[protoc
     curves = sum(len(names or history.names(key)) for key in keys)
     points = min(request.points, max(1, MOST_ANSWERED // max(1, curves)))
     for key in keys:
+        series: dict[str, Series] = {}
+        known = dict.fromkeys(history.names(key))
+        yield None
+        for name in [name for name in names if name in known] if names else known:
+            yield None
+            series.update(history.read(key, [name], points=points, since=request.since))
         yield protocol.History(
             id=request.id,
             run=job.run,
             job=job.name,
             replica=key[2],
-            series=history.read(key, names, points=points, since=request.since),
+            series=series,
             last=key is keys[-1],
         )
 

@@ -209,22 +209,36 @@ def asked(**more):
     return ReadHistory(id="n1", run="train", **more)
 
 
+def told(*arguments):
+    """The answers, without the places where others have their turn."""
+    return [one for one in answers(*arguments) if one is not None]
+
+
+def test_others_have_their_turn_before_each_series():
+    """A replica with many metrics does not hold up who else is connected."""
+    history = History()
+    history.add(KEY, batch(0, [0], **{f"m{number}": [1.0] for number in range(5)}))
+    found = list(answers(asked(), job("rank-0"), history))
+    assert len(found[-1].series) == 5
+    assert found.count(None) > 5
+
+
 def test_a_request_is_answered_replica_by_replica():
     """Each replica has one answer, in order, and the last one says so."""
     history = filled([1.0, 2.0])
-    found = list(answers(asked(), job("rank-0", "rank-1"), history))
+    found = told(asked(), job("rank-0", "rank-1"), history)
     assert [(one.replica, list(one.series), one.last) for one in found] == [
         ("rank-0", ["loss"], False),
         ("rank-1", [], True),
     ]
     assert {(one.id, one.run, one.job) for one in found} == {("n1", "train", "j1")}
-    (only,) = answers(asked(replicas=["rank-1", "rank-1"]), job("rank-0", "rank-1"), history)
+    (only,) = told(asked(replicas=["rank-1", "rank-1"]), job("rank-0", "rank-1"), history)
     assert (only.replica, only.last) == ("rank-1", True)
 
 
 def test_a_job_without_replicas_is_answered_too():
     """A client never waits for an answer that does not come."""
-    (only,) = answers(asked(), job(), History())
+    (only,) = told(asked(), job(), History())
     assert (only.series, only.last) == ({}, True)
 
 
@@ -235,7 +249,7 @@ def test_an_answer_is_bounded_however_much_is_asked_for():
     for first in range(0, 1000, 100):
         part = {name: [1.0] * 100 for name in names}
         history.add(KEY, batch(first, range(first, first + 100), **part))
-    (only,) = answers(asked(points=10**9), job("rank-0"), history)
+    (only,) = told(asked(points=10**9), job("rank-0"), history)
     assert len(only.series) == 400
     assert sum(len(one.steps) for one in only.series.values()) <= MOST_ANSWERED
 
