@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weavelet.messages import Heartbeat
+from weavelet.messages import Heartbeat, Identity
 
 PROBE = 0.25
 """Seconds that a new incarnation waits for another to speak up."""
@@ -54,3 +54,14 @@ class Claim:
         if ready:
             self.held, self._other = True, None
         return ready
+
+
+def refusal(identity: Identity, other: str) -> str:
+    """What is told to a trainer whose place another incarnation has."""
+    what = "give each its own replica_id"
+    if identity.rank is not None and (identity.world_size or 0) > 1:
+        what += ', or none: session() names each rank by its number, and run="..." names the run'
+    return (
+        f"another live process (incarnation {other}) is {identity.replica} of run {identity.run}, "
+        f"job {identity.job}; {what}"
+    )

@@ -34,7 +34,7 @@ from weavelet.messages import (
     Section,
     Started,
 )
-from weavelet.sidecar.claim import PROBE, Claim
+from weavelet.sidecar.claim import PROBE, Claim, refusal
 from weavelet.sidecar.control import Control
 from weavelet.sidecar.life import is_frozen
 from weavelet.sidecar.outbox import Outbox
@@ -221,11 +221,7 @@ class Companion:
         other = self._claim.other
         if other is None:
             return
-        identity = self._identity
-        reason = (
-            f"another live process (incarnation {other}) is {identity.replica} of run "
-            f"{identity.run}, job {identity.job}; give each its own replica_id"
-        )
+        reason = refusal(self._identity, other)
         if self._refused != reason:
             self._refused = reason
             self._end.send(Refused(reason))

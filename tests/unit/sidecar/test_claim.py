@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weavelet.messages import Heartbeat
-from weavelet.sidecar.claim import PROBE, SILENCE, Claim
+from weavelet.messages import Heartbeat, Identity
+from weavelet.sidecar.claim import PROBE, SILENCE, Claim, refusal
 
 
 def heartbeat(incarnation, *, claiming=False, state="running"):
@@ -137,3 +137,12 @@ def test_never_two_on_a_bus_that_delivers_in_time(starts, delays):
             claim.settle(now * tick)
         assert sum(claim.held for claim in claims.values()) <= 1
     assert sum(claim.held for claim in claims.values()) == 1
+
+
+def test_a_refusal_says_what_to_do():
+    """Where a launcher has made several ranks, that they need no id of their own."""
+    known = {"run": "r", "job": "j", "replica": "trainer-0", "incarnation": "a"}
+    alone = Identity(**known, pid=1, host="h", rank=None, local_rank=None, world_size=None)
+    ranked = Identity(**known, pid=1, host="h", rank=1, local_rank=1, world_size=2)
+    assert refusal(alone, "b").endswith("give each its own replica_id")
+    assert "session() names each rank" in refusal(ranked, "b")
