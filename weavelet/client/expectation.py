@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ _PLURALS = {
     "object": "objects",
 }
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+_FINITE = (f"<= {sys.float_info.max}", f">= {-sys.float_info.max}")
+"""Bounds that keep out the infinities alone."""
+
 _DEPTH = 32
 
 
@@ -130,10 +134,15 @@ def _one_of(options: Sequence[Any]) -> str:
 
 
 def _numeric_bounds(schema: Schema) -> str:
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    bounds = [f"{sign} {_limit(schema[key])}" for key, sign in _BOUNDS.items() if key in schema]
     if "multipleOf" in schema:
-        bounds.append(f"a multiple of {schema['multipleOf']:g}")
-    return " " + " and ".join(bounds) if bounds else ""
+        bounds.append(f"a multiple of {_limit(schema['multipleOf'])}")
+    words = ["finite" if bound in _FINITE else bound for bound in bounds]
+    return " " + " and ".join(dict.fromkeys(words)) if words else ""
+
+
+def _limit(value: float) -> str:
+    return str(value).removesuffix(".0")
 
 
 def _length(unit: str, schema: Schema, low: str, high: str) -> str:

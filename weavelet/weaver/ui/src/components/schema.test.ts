@@ -28,6 +28,7 @@ describe('what a schema asks for', () => {
     [{ anyOf: [{ type: 'integer', minimum: 1 }, { type: 'null' }] }, 'an integer >= 1 or null'],
     [{ type: 'string', maxLength: 5, pattern: '^a+$' }, "a string of at most 5 characters matching '^a+$'"],
     [PLAN, 'an object {warmup, name?} or null'],
+    [{ type: 'number', minimum: 0, maximum: Number.MAX_VALUE }, 'a number >= 0 and finite'],
     [{ type: 'integer', multipleOf: 8 }, 'an integer a multiple of 8'],
     [{ type: 'array', prefixItems: [{ type: 'integer' }, { type: 'number' }], items: false }, 'a list [an integer, a number]'],
     [{}, 'any value'],

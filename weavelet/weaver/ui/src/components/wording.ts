@@ -72,10 +72,13 @@ function describeKind(kind: string, schema: Schema, root: Schema): string {
 }
 
 function numericBounds(schema: Schema): string {
-  const texts = bounds(schema).map(({ sign, limit }) => `${sign} ${showBare(limit)}`)
+  const texts = bounds(schema).map(({ sign, limit }) =>
+    // A bound that keeps out the infinities alone.
+    sign.endsWith('=') && Math.abs(asNumber(limit) ?? 0) === Number.MAX_VALUE ? 'finite' : `${sign} ${showBare(limit)}`,
+  )
   const multiple = schema['multipleOf']
   if (asNumber(multiple) !== undefined) texts.push(`a multiple of ${showBare(multiple)}`)
-  return texts.length ? ` ${texts.join(' and ')}` : ''
+  return texts.length ? ` ${[...new Set(texts)].join(' and ')}` : ''
 }
 
 function lengths(unit: string, schema: Schema, low: string, high: string): string {
