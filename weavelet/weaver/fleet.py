@@ -160,7 +160,7 @@ class Fleet:
         """
         jobs = self.runs.get(run)
         if not jobs:
-            raise CommandError("unknown_run", f"no run named {run!r}", known=sorted(self.runs))
+            raise CommandError("unknown_run", f"There is no run {run!r}.", known=sorted(self.runs))
         if job is None:
             return self.newest(run, now)
         if job not in jobs:
