@@ -22,7 +22,7 @@ from weavelet.client.nonfinite import restore_message
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import FromSidecar, FromTrainer
 from weavelet.weaver import protocol
-from weavelet.weaver.jsonable import to_json
+from weavelet.weaver.protocol import to_json
 from weavelet.wire import envelope, jetstream, streams, subjects
 
 SECONDS = (0.7, 60.0)

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from weavelet.client.address import Address
-from weavelet.client.nonfinite import hide, restore_message
+from weavelet.client.nonfinite import restore_message
 from weavelet.exceptions import CommandError
 from weavelet.weaver import protocol
 
@@ -191,7 +191,7 @@ def encode(request: protocol.Request) -> bytes:
     """
     try:
         plain = msgspec.to_builtins(request, str_keys=True, enc_hook=_number)
-        data = msgspec.json.encode(hide(plain))
+        data = msgspec.json.encode(protocol.to_json(plain))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CommandError("invalid_value", f"A value cannot be sent: {error}.") from error
     if len(data) > protocol.MAX_MESSAGE_BYTES:

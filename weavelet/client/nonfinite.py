@@ -12,21 +12,8 @@ from weavelet.weaver import protocol
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def hide(value: Any) -> Any:
-    """`value` with every non-finite float in it as its word, fit for JSON."""
-    if isinstance(value, float) and not math.isfinite(value):
-        if math.isnan(value):
-            return "NaN"
-        return "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: hide(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [hide(item) for item in value]
-    return value
-
-
 def restore(value: Any) -> Any:
-    """The reverse of `hide`."""
+    """The reverse of `protocol.to_json`."""
     if isinstance(value, str):
         return _FLOATS.get(value, value)
     if isinstance(value, dict):

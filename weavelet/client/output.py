@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from weavelet.client.nonfinite import hide
 from weavelet.weaver import protocol
 
 _SHOWN_METRICS = 4
@@ -17,7 +16,7 @@ _SHOWN_METRICS = 4
 
 def as_json(value: Any) -> str:
     """One line of JSON; non-finite floats as words, as on the WebSocket."""
-    return msgspec.json.encode(hide(msgspec.to_builtins(value, str_keys=True))).decode()
+    return msgspec.json.encode(protocol.to_json(msgspec.to_builtins(value, str_keys=True))).decode()
 
 
 def print_json(value: Any) -> None:

@@ -18,9 +18,8 @@ from typing import NamedTuple
 from weavelet.exceptions import CommandError
 from weavelet.messages import ReportBatch, Scalar
 from weavelet.weaver import protocol
-from weavelet.weaver.jsonable import to_json
 from weavelet.weaver.lives import Job
-from weavelet.weaver.protocol import ReadHistory, Series
+from weavelet.weaver.protocol import ReadHistory, Series, to_json
 
 ROOM = 1_000_000
 """Points of all curves together, of 48 bytes each."""

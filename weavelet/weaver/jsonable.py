@@ -1,31 +1,17 @@
-"""Values as JSON, which has no word for NaN and the infinities.
+"""Values read from JSON, by the schema of the control that they are for.
 
-They are written "NaN", "Infinity" and "-Infinity". Text is read back as something else only where
-the schema wants no text, so that a text control can still be set to "NaN".
+Text stands for something else, such as "NaN" for a number, only where the schema wants no text, so
+that a text control can still be set to "NaN".
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Union
 
 import msgspec
 
 _TYPES: dict[str, Any] = {"number": float, "integer": int, "boolean": bool, "null": None}
 _INTEGERS = range(-(2**63), 2**63)
-
-
-def to_json(value: Any) -> Any:
-    """`value` with every non-finite float replaced by its name."""
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {name: to_json(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    return value
 
 
 def from_json(value: Any, schema: Any) -> Any:

@@ -13,8 +13,7 @@ import math
 from dataclasses import dataclass, field
 
 from weavelet.messages import ControlSpec, Device, Heartbeat, Identity, ReplicaState, Scalar
-from weavelet.weaver.jsonable import to_json
-from weavelet.weaver.protocol import ControlView, JobView, ReplicaView
+from weavelet.weaver.protocol import ControlView, JobView, ReplicaView, to_json
 
 UNKNOWN_AFTER = 5.0
 FORGOTTEN_AFTER = 60.0

@@ -8,6 +8,7 @@ cannot be done is answered with `error`; the connection lives on.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias, Union
 
 import msgspec
@@ -15,6 +16,19 @@ import msgspec
 VERSION = 1
 MAX_MESSAGE_BYTES = 64 * 1024
 """The largest message that the weaver accepts from a client."""
+
+
+def to_json(value: Any) -> Any:
+    """`value` with every non-finite float replaced by its name."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: to_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from weavelet.messages import ControlSpec, Entry, Outcome, ReportBatch
-from weavelet.weaver.jsonable import to_json
 from weavelet.weaver.protocol import (
     ChangeView,
     ControlView,
     EntryView,
     Metrics,
     OutcomeView,
+    to_json,
 )
 from weavelet.weaver.schemas import parse
 

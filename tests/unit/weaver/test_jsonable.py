@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from weavelet.weaver.jsonable import fits, from_json, to_json
+from weavelet.weaver.jsonable import fits, from_json
+from weavelet.weaver.protocol import to_json
 
 
 def test_non_finite_floats_become_their_names():
