@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 pytest.register_assert_rewrite("harness.contract")
@@ -24,3 +26,17 @@ def life(request, weaver, tmp_path_factory):
     contract = request.cls
     with living(weaver, contract.script, folder, job="life", **contract.environment) as running:
         yield running
+
+
+@pytest.fixture
+def served():
+    """A store as the launcher's agent serves it."""
+    distributed = pytest.importorskip("torch.distributed")
+    return distributed.TCPStore(
+        "127.0.0.1",
+        0,
+        None,
+        is_master=True,
+        timeout=timedelta(seconds=30),
+        wait_for_workers=False,
+    )

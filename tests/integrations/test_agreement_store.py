@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-from torch.distributed import TCPStore
 
 from harness.trainers import clean_environment
 from weavelet.keystore import TorchStore
 
 HARNESS = Path(__file__).parents[1] / "harness"
 RANKS = 4
-
-
-@pytest.fixture
-def served():
-    """A store as the launcher's agent serves it."""
-    return TCPStore(
-        "127.0.0.1",
-        0,
-        None,
-        is_master=True,
-        timeout=timedelta(seconds=30),
-        wait_for_workers=False,
-    )
 
 
 def run_ranks(store, entries):

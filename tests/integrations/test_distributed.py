@@ -24,19 +24,6 @@ from weavelet.testing import LocalSession, local_session
 PATIENCE = 60.0
 
 
-@pytest.fixture
-def served():
-    """A store as the launcher's agent serves it."""
-    return TCPStore(
-        "127.0.0.1",
-        0,
-        None,
-        is_master=True,
-        timeout=timedelta(seconds=30),
-        wait_for_workers=False,
-    )
-
-
 class Ranks:
     """Sessions that are the ranks of one job, each polled by a thread of its own."""
 
