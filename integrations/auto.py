@@ -120,6 +120,12 @@ class Steering:
             return
         # A step that raised never came to `after`, so that only its frame can tell.
         self._outer = sys._getframe(1)  # noqa: SLF001  there is no other way to it
+        try:
+            self._begun(optimizer)
+        except Exception:  # the boundary to a script that must not fail for want of us
+            self._give_up()
+
+    def _begun(self, optimizer: Any) -> None:
         place = self._places.of(optimizer)
         if place is None:
             place = self._places.take(optimizer, self._step)
@@ -136,6 +142,12 @@ class Steering:
             return
         self._outer = None
         self._hidden = None
+        try:
+            self._ended(optimizer)
+        except Exception:  # as in `before`
+            self._give_up()
+
+    def _ended(self, optimizer: Any) -> None:
         if self._due:
             self._report(optimizer)
         now = time.monotonic()
@@ -178,7 +190,7 @@ class Steering:
         self._backward = torch._C._current_graph_task_id  # noqa: SLF001  no public way to it
         try:
             self._w = weavelet.session(_replica()).start()
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             self._aside = True
             _log.warning("this script is not steered: %s", error)
             return False
@@ -189,6 +201,10 @@ class Steering:
             _around_scale(self._scale_called),
         ]
         return True
+
+    def _give_up(self) -> None:
+        _log.warning("this script is not steered any more", exc_info=True)
+        self._step_aside()
 
     def _step_aside(self) -> None:
         self._aside = True
@@ -250,7 +266,7 @@ class Steering:
         loss, self._loss = self._loss, None
         if place is None or self._w is None:
             return
-        metrics = {f"{place.prefix}lr": optimizer.param_groups[0]["lr"]}
+        metrics = _rate(optimizer, place.prefix)
         if loss is not None:
             metrics[f"{place.prefix}loss"] = loss
         self._w.report(self._step, **metrics)
@@ -267,7 +283,7 @@ class Steering:
             )
         elif self._hidden == id(optimizer) and self._w is not None:
             loss, self._loss = self._loss, None
-            metrics = {"lr": optimizer.param_groups[0]["lr"]}
+            metrics = _rate(optimizer)
             self._w.report(self._step, **metrics, **({} if loss is None else {"loss": loss}))
             self._step += 1
 
@@ -285,6 +301,12 @@ def _stay_out_of_graphs() -> None:
     rules: Any = sys.modules["torch._dynamo.trace_rules"]
     for name in ("weavelet", "weavelet.integrations"):
         rules.add(name)
+
+
+def _rate(optimizer: Any, prefix: str = "") -> dict[str, Any]:
+    """The learning rate as it is reported; an optimizer of the script's own may have none."""
+    groups = optimizer.param_groups
+    return {f"{prefix}lr": groups[0]["lr"]} if groups and "lr" in groups[0] else {}
 
 
 def _no_backward() -> int:

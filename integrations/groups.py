@@ -226,7 +226,8 @@ class GroupControls:
             function()
         if len(optimizer.param_groups) != self._groups:
             self.declare()
-        limit = optimizer.param_groups[0].get(CLIP)
+        groups = optimizer.param_groups
+        limit = groups[0].get(CLIP) if groups else None
         if limit is None:
             return None
         # A closure computes the gradients only later, inside the step.

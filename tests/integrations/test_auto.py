@@ -304,6 +304,38 @@ def test_a_name_that_cannot_be_does_not_stop_the_script(steering, monkeypatch, c
     assert "WEAVELET_RUN" in caplog.text
 
 
+class Bare(torch.optim.Optimizer):
+    """One of a script's own, that knows no learning rate."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {})
+
+    def step(self, closure=None):
+        """Do nothing."""
+
+
+def test_an_optimizer_of_the_scripts_own_needs_no_rate_and_no_groups(said):
+    """It steps as it would without us, and its loss is reported."""
+    model = network()
+    optimizer = Bare(model.parameters())
+    train(model, optimizer, 3)
+    assert [set(metrics) for _, metrics in said] == [set(), {"loss"}, {"loss"}]
+    optimizer.param_groups = []
+    train(model, optimizer, 2)
+    assert polled() == 5
+
+
+def test_what_fails_in_steering_ends_it_and_not_the_script(steering, monkeypatch, caplog):
+    """The log says so once; the script goes on without being steered."""
+    model, optimizer = sgd()
+    train(model, optimizer)
+    monkeypatch.setattr(steering._w, "report", lambda *step, **metrics: 1 / 0)
+    train(model, optimizer, 3)
+    assert caplog.text.count("not steered any more") == 1
+    assert "ZeroDivisionError" in caplog.text
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 def test_places_are_few():
     """However many optimizers step in turns, some are steered and the others left alone."""
     places = Places()
