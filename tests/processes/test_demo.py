@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from harness.commands import Shell
+from harness.commands import SECONDS, Shell
 from harness.trainers import children_of, is_alive
 
 LINE = re.compile(r"(trainer-\d) step (\d+) loss \d\S* accuracy [01]\S* lr 0.01")
@@ -37,6 +40,21 @@ def test_headless_demo_trains_to_the_end_and_cleans_up(shell, tmp_path):
     assert "#token=" in shown
     assert "weavelet set demo" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_not_on_the_path_says_where_it_is(shell):
+    """Run by its path, as from an environment that is not activated, it prints a PATH to export."""
+    scripts = sysconfig.get_path("scripts")
+    command = [f"{scripts}/weavelet", "demo", "--headless", "--steps", "1", "--replicas", "1"]
+
+    def told(path):
+        environment = {**shell.environment, "PATH": path}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=True
+        ).stdout
+
+    assert f"    export PATH={shlex.quote(scripts)}:$PATH\n" in told(os.defpath)
+    assert "PATH=" not in told(f"{scripts}{os.pathsep}{os.defpath}").replace("export WEAVELET", "")
 
 
 def test_ctrl_c_ends_the_demo_and_all_that_it_started(shell, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -75,7 +76,10 @@ async def _run(home: Path, plain: bool, steps: int, replicas: int, port: int) ->
                 following.cancel()
                 with suppress(asyncio.CancelledError, CommandError):
                     await following
-    print("Done: all trainers have ended, and the server with them.")
+    print(
+        "Done: all trainers have ended, and the server with them. Where you have exported it:\n"
+        "    unset WEAVELET_HOME"
+    )
 
 
 def _end_once_on(*numbers: signal.Signals) -> None:
@@ -105,12 +109,21 @@ async def _service(home: Path, port: int) -> AsyncIterator[Endpoint]:
         await service.stop()
 
 
+def _path_line() -> str:
+    """What makes `weavelet` this program where another, or none, has that name."""
+    program = Path(sys.argv[0]).absolute()
+    found = shutil.which(program.name)
+    if program.name != "weavelet" or (found and Path(found).resolve() == program.resolve()):
+        return ""
+    return f"    export PATH={shlex.quote(str(program.parent))}:$PATH\n"
+
+
 def _welcome(home: Path, endpoint: Endpoint, steps: int) -> None:
     print(
         f"""\
 The page: {link(endpoint.http_url, endpoint.token)}
 To steer it from another terminal:
-    export WEAVELET_HOME={shlex.quote(str(home))}
+{_path_line()}    export WEAVELET_HOME={shlex.quote(str(home))}
     weavelet ls
     weavelet set {RUN} lr=0.1 momentum=0.5
     weavelet act {RUN} evaluate
