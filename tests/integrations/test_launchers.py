@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness.contract import PRELUDE, Contract, accelerate_launch, torchrun
-from harness.trainers import clean_environment
+from harness.trainers import clean_environment, end_all
 
 pytest.importorskip("torch")
 
@@ -61,18 +61,21 @@ def shown(script, folder, *launcher):
     """What the ranks of a script show."""
     path = folder / "show.py"
     path.write_text(script)
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, *launcher, path, folder],
         env={**clean_environment(), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=100,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    rows = sorted(map(json.loads, done.stdout.splitlines()), key=lambda row: row["replica"])
-    assert [row["replica"] for row in rows] == ["rank-0", "rank-1"], done.stdout
-    return rows, done.stderr
+    try:
+        out, err = process.communicate(timeout=100)
+    finally:
+        end_all(process)
+    assert process.returncode == 0, err
+    rows = sorted(map(json.loads, out.splitlines()), key=lambda row: row["replica"])
+    assert [row["replica"] for row in rows] == ["rank-0", "rank-1"], out
+    return rows, err
 
 
 def test_ranks_of_a_launcher_are_one_job(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -118,10 +117,6 @@ def running(shell, *command, **environment):
     try:
         yield trainer
     finally:
-        if process.poll() is None:
-            # A launcher ends its ranks.
-            trainer.signal(signal.SIGTERM)
-            trainer.wait()
         trainer.close()
 
 
