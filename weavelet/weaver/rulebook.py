@@ -36,6 +36,7 @@ def load(path: Path) -> list[Rule]:
         CommandError: it cannot be read or run, or has no rule, or two of one name; the text says
             in which line and why. Its exit code is 2.
     """
+    code = _compiled(path)
     module = types.ModuleType(_MODULE)
     module.__file__ = str(path)
     # Its neighbours can be imported, but come after everything that is installed.
@@ -43,17 +44,28 @@ def load(path: Path) -> list[Rule]:
         sys.path.append(folder)
     sys.modules[_MODULE] = module
     try:
-        code = compile(path.read_bytes(), str(path), "exec")
         exec(code, vars(module))  # noqa: S102  the operator's own file, run as it is meant to be
-    except OSError as error:
-        raise _refused(str(path), error.strerror or str(error)) from error
     except SyntaxError as error:
-        where = f"{error.filename or path}, line {error.lineno or 1}"
-        raise _refused(where, error.msg) from error
+        raise _unparsed(path, error) from error
     except (Exception, SystemExit) as error:
         # The boundary to the user's code: whatever it raises is told with its place.
         raise _refused(place(error, path), describe(error)) from error
     return _of(module, path)
+
+
+def _compiled(path: Path) -> types.CodeType:
+    try:
+        return compile(path.read_bytes(), str(path), "exec")
+    except OSError as error:
+        raise _refused(str(path), error.strerror or str(error)) from error
+    except SyntaxError as error:
+        raise _unparsed(path, error) from error
+    except ValueError as error:  # null bytes, before Python 3.12
+        raise _refused(str(path), str(error)) from error
+
+
+def _unparsed(path: Path, error: SyntaxError) -> CommandError:
+    return _refused(f"{error.filename or path}, line {error.lineno or 1}", error.msg)
 
 
 def _of(module: types.ModuleType, path: Path) -> list[Rule]:
