@@ -95,10 +95,15 @@ class Operator:
         )
 
     def samples(self):
-        """The counts of all samples that have come."""
-        return [
-            batch.first + at for batch in self.of(ReportBatch) for at in range(len(batch.steps))
-        ]
+        """The counts of all samples that have come.
+
+        A batch that the server did not confirm in time is sent again. It is stored once, but who
+        listens sees it twice.
+        """
+        batches = {}
+        for batch in self.of(ReportBatch):
+            batches.setdefault(batch.first, len(batch.steps))
+        return [first + at for first, count in batches.items() for at in range(count)]
 
 
 @asynccontextmanager
