@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 
 import pytest
 
@@ -97,6 +98,32 @@ async def test_pause_holds_the_step_and_stop_ends_the_script_with_success(nats, 
     assert moving.step > paused.step
     assert end.state == "exited"
     assert end.step == stopped.step
+
+
+SELDOM = f"""\
+#!{sys.executable}
+import json, runpy, sys
+del sys.argv[:2]
+sys.path[:0] = json.loads(sys.argv[-1])
+import weavelet.sidecar.companion
+weavelet.sidecar.companion.HEARTBEAT_SECONDS = 3600
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@asynchronous
+async def test_a_pause_is_told_where_it_begins_and_ends(nats, names, tmp_path):
+    """Whoever has paused and looks need not wait for the next heartbeat, here an hour away."""
+    python = tmp_path / "python"
+    python.write_text(SELDOM)
+    python.chmod(0o700)
+    async with operating(nats) as operator:
+        with training(PLAIN, **names, WEAVELET_PYTHON=str(python)):
+            await operator.registered("lr")
+            await operator.command(Pause())
+            await operator.until(lambda: operator.of(Heartbeat)[-1].state == "paused")
+            await operator.command(Resume())
+            await operator.until(lambda: operator.of(Heartbeat)[-1].state == "running")
 
 
 @asynchronous

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from weavelet import settings
-from weavelet.channel.page import Page
+from weavelet.channel.page import Page, Phase
 from weavelet.channel.sidecar import SidecarEnd
 from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import (
@@ -295,10 +295,18 @@ class Companion:
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 
     async def _look(self) -> None:
-        """Ring when the trainer holds samples or answers back, so that its next poll sends them."""
+        """Ring when the trainer holds samples or answers back, so that its next poll sends them.
+
+        A pause that begins or ends is told at once: whoever commanded it looks next.
+        """
         behind = 0
+        was_paused = False
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            is_paused = self._words[Page.PHASE] == Phase.PAUSED
+            if is_paused != was_paused:
+                was_paused = is_paused
+                self._speak.set()
             missing = self._words[Page.SAMPLED] - self._outbox.taken
             if self._control.delivered or (missing > 0 and missing == behind):
                 self._end.ring()
