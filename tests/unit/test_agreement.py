@@ -20,7 +20,7 @@ SHARES = 4
 def test_simulated_jobs_hold_every_invariant(share, sized, figure, caplog):
     """No order of events, no dead, frozen or slow rank and no restart makes ranks disagree."""
     caplog.set_level(logging.CRITICAL, "weavelet")
-    seeds = range(share, sized(1500, 120_000), SHARES)
+    seeds = range(share, sized(1600, 120_000), SHARES)
     lives = entries = 0
     for seed in seeds:
         world = World(seed).run()
