@@ -40,7 +40,7 @@ class Operator:
             self._news.clear()
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"not within {seconds} s; heard {self.heard[-5:]}")
+                raise AssertionError(f"not within {seconds} s; heard last {[type(one).__name__ for one in self.heard[-9:]]}")
             try:
                 await asyncio.wait_for(self._news.wait(), left)
             except asyncio.TimeoutError:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harness.nats import asynchronous, running_bus, running_nats
-from harness.shell import Shell
+from harness.shell import Shell, up
 from harness.weaver import living, serving, talking
 from weavelet.weaver import umpire
 from weavelet.wire.bus import Server
@@ -187,3 +187,18 @@ def test_a_file_that_does_not_parse_starts_nothing(tmp_path, detach):
     assert done.returncode == 2
     assert f"{path}, line 2: " in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_rules_for_a_server_that_is_up_are_no_success(tmp_path):
+    """They are not loaded: `up` prints the link, says so, and exits 1."""
+    path = tmp_path / "rules.py"
+    path.write_text(
+        "from weavelet.weaver.remedies import pause_on_bad_loss\nbad = pause_on_bad_loss()\n"
+    )
+    shell = Shell(tmp_path / "home")
+    with up(shell):
+        done = shell("up", "--rules", str(path))
+        assert done.returncode == 1
+        assert "#token=" in done.stdout
+        assert "`weavelet down` first" in done.stderr
+        assert shell("up").returncode == 0

@@ -74,10 +74,12 @@ def up(
     load_all(rules := tuple(path.expanduser().absolute() for path in rules))
     folder = (home or settings.home()).expanduser().absolute()
     if (endpoint := running(folder)) is not None:
+        _tell(endpoint, "Already up", json=json)
         if rules:
             text = "It is up already, with the rules that it has: `weavelet down` first for these."
             output.say(text, error=True)
-        return _tell(endpoint, "Already up", json=json)
+            raise SystemExit(1)
+        return None
     options = Options(
         home=folder,
         port=port,
