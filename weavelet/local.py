@@ -54,9 +54,10 @@ def up(
 ) -> LocalServer:
     """Start the server on this machine in the background, as `weavelet up --detach` does.
 
-    One that runs in this home already is returned as it is, with its own rules. `port` 0 is the last one used, or any
-    free one; `home` is by default the one in which sessions look; `rules` are files of rules. The
-    server goes on when this process ends: use `down()` of what is returned, or `weavelet down`.
+    One that runs in this home already is returned as it is, with its own rules. `port` 0 is the
+    last one used, or any free one; `home` is by default the one in which sessions look; `rules` are
+    files of rules. The server goes on when this process ends: use `down()` of what is returned, or
+    `weavelet down`.
 
     Raises:
         CommandError: it cannot be started, or is not installed; the text says why and what to do.

@@ -40,7 +40,8 @@ class Operator:
             self._news.clear()
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"not within {seconds} s; heard last {[type(one).__name__ for one in self.heard[-9:]]}")
+                last = [type(message).__name__ for message in self.heard[-9:]]
+                raise AssertionError(f"not within {seconds} s; heard last: {last}")
             try:
                 await asyncio.wait_for(self._news.wait(), left)
             except asyncio.TimeoutError:
