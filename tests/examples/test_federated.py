@@ -32,7 +32,7 @@ def test_one_client_is_steered_and_the_others_go_on(tmp_path):
         assert [outcome["replica"] for outcome in said["outcomes"]] == ["client-1"]
         code, said = shell.json("pause", RUN, "--replica", "client-1")
         assert code == 0, said
-        before = listed(shell, "client-0", lambda replica: True)["step"]
+        before = listed(shell, "client-0", lambda replica: replica["step"])["step"]
         listed(shell, "client-0", lambda replica: replica["step"] > before + 100)
         held = listed(shell, "client-1", lambda replica: True)
         assert held["state"] == "paused"

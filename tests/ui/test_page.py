@@ -125,7 +125,9 @@ def state(page, replica="trainer-0"):
 
 
 def step(page, replica="trainer-0"):
-    return int(row(page, replica).locator('[data-test="step"]').inner_text().replace(",", ""))
+    """The step in a row, 0 where there is none yet."""
+    text = row(page, replica).locator('[data-test="step"]').inner_text()
+    return int(text.replace(",", "") or 0)
 
 
 def picture(page, name):
