@@ -225,5 +225,5 @@ def test_a_window_that_is_opened(scene, host):
     page = opened.value
     page.wait_for_load_state()
     assert page.evaluate("window.opener") is None
-    assert scene.page.evaluate("window.theirs.closed")
+    scene.page.wait_for_function("window.theirs.closed")  # as far as the opener can see
     page.close()
