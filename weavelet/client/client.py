@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -39,6 +47,9 @@ class Client:
         self._url = url
         self._token = token
         self._connection: Connection | None = None
+        # Held here, so that none is collected, and with it its connection, while the loop ends.
+        self._watches: set[AsyncGenerator[Update, None]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
         self._opening = asyncio.Lock()
         self._gate = threading.Lock()
         self._closed = False
@@ -207,6 +218,10 @@ class Client:
         updates and delays nobody.
         """
         updates = self._watch(protocol.Subscribe(id="", runs=list(runs), metrics=metrics))
+        with self._gate:
+            if self._closed:
+                return
+            self._watches.add(updates)
         try:
             while True:
                 try:
@@ -217,8 +232,9 @@ class Client:
                     raise
                 yield update
         finally:
-            if not self._closed:
-                self._wait_for(_aclose(updates))
+            # A client that is closed meanwhile has ended it.
+            with suppress(CommandError):
+                self._wait_for(self._unwatch(updates))
 
     def send(
         self, command: protocol.Command, *, wait: bool = True, progress: Progress | None = None
@@ -262,10 +278,15 @@ class Client:
     async def _watch(self, request: protocol.Subscribe) -> AsyncGenerator[Update, None]:
         connection = await self._open()
         try:
-            async for update in connection.ask(request):
-                yield update
+            async with aclosing(connection.ask(request)) as answers:
+                async for update in answers:
+                    yield update
         finally:
             await connection.close()
+
+    async def _unwatch(self, updates: AsyncGenerator[Update, None]) -> None:
+        await updates.aclose()
+        self._watches.discard(updates)
 
     async def _ask_once(self, request: protocol.Request, answer: type[A]) -> A:
         return await (await self._connected()).ask_once(request, answer)
@@ -282,13 +303,15 @@ class Client:
         return await Connection.open(address.find(self._url, self._token))
 
     async def _close(self) -> None:
+        for task in self._working:
+            task.cancel()
+        await _all(self._working)
+        for updates in self._watches:
+            await updates.aclose()
+        self._watches.clear()
         if self._connection is not None:
             await self._connection.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
+        await _all(asyncio.all_tasks() - {asyncio.current_task()})
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         ended = threading.Event()
@@ -297,7 +320,7 @@ class Client:
             if self._closed:
                 work.close()
                 raise _closed()
-            future = asyncio.run_coroutine_threadsafe(_marking(work, ended), self._loop)
+            future = asyncio.run_coroutine_threadsafe(self._work(work, ended), self._loop)
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -308,24 +331,28 @@ class Client:
             ended.wait(_CANCEL_SECONDS)
             raise
 
+    async def _work(self, work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
+        task = asyncio.current_task()
+        assert task is not None  # this is a coroutine of the loop's
+        self._working.add(task)
+        try:
+            return await work
+        finally:
+            self._working.discard(task)
+            ended.set()
+
 
 def _closed() -> CommandError:
     return CommandError(_CLOSED, "This client was closed; make a new one.")
 
 
-async def _marking(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        ended.set()
+async def _all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
 
 async def _next(updates: AsyncGenerator[Update, None]) -> Update:
     return await anext(updates)
-
-
-async def _aclose(updates: AsyncGenerator[Update, None]) -> None:
-    await updates.aclose()
 
 
 def _patience(command: protocol.Command) -> float | None:

@@ -53,6 +53,7 @@ class Connection:
         self._ids = itertools.count(1)
         self._answers: dict[str, asyncio.Queue[Answer | None]] = {}
         self._subscription: str | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -62,17 +63,16 @@ class Connection:
         Raises:
             CommandError: `unavailable` if nothing answers, `forbidden` if the token is refused.
         """
-        session = aiohttp.ClientSession()
+        # aiohttp's own time-outs: asyncio.wait_for may drop a connection that is made as it ends.
+        patience = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_CONNECT_SECONDS)
+        session = aiohttp.ClientSession(timeout=patience)
         try:
-            websocket = await asyncio.wait_for(
-                session.ws_connect(
-                    f"{address.url}/ws",
-                    headers=_headers(address.token),
-                    heartbeat=_HEARTBEAT_SECONDS,
-                    max_msg_size=0,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
-                ),
-                _CONNECT_SECONDS,
+            websocket = await session.ws_connect(
+                f"{address.url}/ws",
+                headers=_headers(address.token),
+                heartbeat=_HEARTBEAT_SECONDS,
+                max_msg_size=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
             )
         except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as error:
             await session.close()
@@ -89,9 +89,10 @@ class Connection:
 
     async def close(self) -> None:
         """Close the socket; whoever waits for an answer gets `unavailable`."""
-        await self._socket.close()
-        await self._session.close()
-        await self._reader
+        # A task of its own: aiohttp leaves a socket open whose closing is cancelled.
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
 
     async def ask(self, request: protocol.Request) -> AsyncGenerator[Answer, None]:
         """Send the request under an id of its own and yield every answer to it.
@@ -134,6 +135,13 @@ class Connection:
                 if isinstance(message, answer):
                     return message
         raise self._lost()
+
+    async def _close(self) -> None:
+        try:
+            await self._socket.close()
+        finally:
+            await self._session.close()
+        await self._reader
 
     async def _send(self, data: bytes) -> None:
         if self.closed:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import math
 import socket
+import sys
 import threading
 
 import msgspec
@@ -312,3 +315,37 @@ def test_closing_ends_what_another_thread_waits_for():
         thread.join(10)
         assert not thread.is_alive()
     assert len(seen) == 1
+
+
+def test_closing_leaves_no_connection_behind():
+    """Whatever another thread's watch is at when the client is closed, its connection is closed."""
+    unclosed = []
+    with (
+        scripted(lambda request: [protocol.Snapshot(id=request.id)] * 3) as weaver,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "unraisablehook", lambda args: unclosed.append(str(args.exc_value)))
+        for _ in range(100):
+            client = Client(weaver.url, TOKEN)
+            began = threading.Event()
+            thread = threading.Thread(target=_watch_again, args=(client, began))
+            thread.start()
+            assert began.wait(10)
+            client.close()
+            thread.join(10)
+            assert not thread.is_alive()
+        gc.collect()
+    assert not unclosed
+
+
+def _watch_again(client, began):
+    """Watch for a few updates at a time, until the client is closed."""
+    while True:
+        try:
+            watch = client.watch()
+            if not list(itertools.islice(watch, 3)):
+                return
+            began.set()
+            watch.close()
+        except CommandError:
+            return
