@@ -32,12 +32,16 @@ _MOST_PROBLEMS = 10
 class Registry:
     """Controls and actions by name. `version` grows with registrations and quarantines.
 
+    `stated` is the last hash that `state` gave. Ranks are compared by it, so that it is not to be
+    made anew at a step of one rank's own: a schedule moves values meanwhile.
+
     Nothing that a handler, an action or a `get` raises comes out of `apply` and `run`, except
     KeyboardInterrupt and SystemExit.
     """
 
     def __init__(self) -> None:
         self.version = 0
+        self.stated = ""
         self.notices = NoticeHandlers()
         self._declared: dict[str, Control | Action] = {}
         self._done: list[Step] = []
@@ -181,7 +185,8 @@ class Registry:
     def state(self) -> str:
         """A short hash of all values: equal where the values are, in any process and order."""
         data = msgspec.msgpack.encode(self.values(), order="deterministic")
-        return hashlib.sha256(data).hexdigest()[:12]
+        self.stated = hashlib.sha256(data).hexdigest()[:12]
+        return self.stated
 
     def apply(
         self,

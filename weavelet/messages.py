@@ -205,7 +205,7 @@ class Hello(Record, frozen=True, kw_only=True, tag="hello"):
 
 
 class Controls(Record, frozen=True, tag="controls"):
-    """The complete list of controls and actions; changes of values are told by outcomes.
+    """The complete list of controls and actions; `Values` and outcomes tell what they become.
 
     `state` is the hash of all effective control values, `notices` the kinds of notices that have a
     handler.
@@ -214,6 +214,12 @@ class Controls(Record, frozen=True, tag="controls"):
     controls: tuple[ControlSpec, ...]
     state: str = ""
     notices: tuple[str, ...] = ()
+
+
+class Values(Record, frozen=True, tag="values"):
+    """Current values of the controls that hold another one than `Controls` or `Hello` said."""
+
+    values: dict[str, Value]
 
 
 class Started(Record, frozen=True, tag="started"):
@@ -264,7 +270,9 @@ class Bye(Record, frozen=True, tag="bye"):
     error: str | None = None
 
 
-FromTrainer: TypeAlias = Union[Hello, Controls, Started, Known, Decided, Reports, Section, Bye]
+FromTrainer: TypeAlias = Union[
+    Hello, Controls, Values, Started, Known, Decided, Reports, Section, Bye
+]
 
 
 # Sidecar to trainer.
@@ -386,7 +394,8 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     report() over the incarnation. `received` is the position of the last entry that the trainer
     has decided. `vitals` maps names such as `process_rss_bytes` to numbers. `claiming` asks any
     other live incarnation of this replica to speak up before this one takes control. `config_hash`
-    is that of all effective control values, the `state` of the last outcome.
+    is that of all effective control values, the `state` of the last outcome. `control_values` are
+    of those that have moved since the registration, as a schedule moves a learning rate.
     """
 
     replica: str
@@ -403,6 +412,7 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     config_hash: str = ""
     devices: tuple[Device, ...] = ()
     work: float | None = None
+    control_values: dict[str, Value] = {}
 
 
 class ReportBatch(Record, frozen=True, kw_only=True):

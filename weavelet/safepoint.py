@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
 from weavelet.checkpoint import Memory
 from weavelet.controls import Registry, Verdict
-from weavelet.exceptions import SessionError, StopTraining, WrongThreadError
+from weavelet.exceptions import MalformedError, SessionError, StopTraining, WrongThreadError
 from weavelet.keystore import KeyStore
 from weavelet.messages import (
     Act,
@@ -35,6 +36,8 @@ from weavelet.messages import (
     Set,
     Started,
     Stop,
+    Value,
+    Values,
 )
 from weavelet.ranks import Group, Ranks
 
@@ -44,6 +47,12 @@ _NO_STEP = "poll() was called without the step, which is what the ranks agree on
 
 _LOOK_AGAIN = 0.25
 """Seconds between two looks at the clock and at a replaced channel while paused."""
+
+_VALUES_SECONDS = 1.5
+"""Seconds at least between two looks at what schedules and the loop have made of the values."""
+
+_MOST_VALUES = 16 * 1024
+"""Bytes of values that go along with each heartbeat."""
 
 
 class SafePoint:
@@ -82,6 +91,10 @@ class SafePoint:
         self._lease_end: float | None = None
         self._stop: Stop | None = None
         self._version = registry.version
+        self._announced = False
+        self._known: dict[str, Value] = registry.values()
+        self._moved: dict[str, Value] = {}
+        self._valued = time.monotonic()
         self.position: Position | None = None
         self.refused: str | None = None
 
@@ -182,13 +195,42 @@ class SafePoint:
 
     def announce_again(self) -> None:
         """Let the next poll that looks tell of all controls and their values."""
-        self._version = -1
+        self._announced = False
 
     def _announce_changes(self) -> None:
         """Tell of controls registered, replaced or quarantined since the last time."""
-        if self._registry.version != self._version:
-            self._version = self._registry.version
-            self._announce()
+        registry = self._registry
+        if registry.version == self._version and self._announced:
+            return
+        if registry.version != self._version:
+            self._version = registry.version
+            registry.state()
+        self._announced = True
+        self._known, self._moved = registry.values(), {}
+        self._announce()
+
+    def _tell_values(self) -> None:
+        """Tell of controls that have another value now than was announced."""
+        now = time.monotonic()
+        if now - self._valued < _VALUES_SECONDS:
+            return
+        self._valued = now
+        known = self._known
+        moved = {
+            name: value
+            for name, value in self._registry.values().items()
+            # By their text: NaN is what it is.
+            if name not in known or repr(value) != repr(known[name])
+        }
+        if repr(moved) == repr(self._moved):
+            return
+        self._moved = moved
+        try:
+            frame = encode(Values(moved))
+        except MalformedError:
+            return
+        if len(frame) <= _MOST_VALUES:
+            self._channel.post(frame, "values")
 
     def _take(self) -> None:
         self._inbox += self._channel.receive()
@@ -204,6 +246,7 @@ class SafePoint:
                 self._adopt(message)
             elif isinstance(message, Refused):
                 self._refuse(message)
+        self._tell_values()
 
     def _agree(self, ranks: Ranks) -> None:
         if self._page.words[Page.COUNTED] and ranks.off is None:
@@ -308,6 +351,7 @@ class SafePoint:
                     by=f"set by {entry.author} at step {self._step}",
                 )
             case Act():
+                self._valued = -math.inf  # it may set anything
                 return self._registry.run(body.name, body.arguments)
             case Pause():
                 self._paused = True

@@ -173,7 +173,6 @@ class Weavelet:
         self._memory = checkpoint.Memory()
         self._step: int | None = None
         self._specs: Specs = ()
-        self._state = ""
         self._page: Page | None = None
         self._end: End | None = None
         self._spawner: Spawner | None = None
@@ -462,7 +461,7 @@ class Weavelet:
         self._page, self._end = page, end
         self._identity = identity.new(self.run, self.job, self.replica_id, self._environ)
         self._specs = self._registry.specs()
-        self._state = self._registry.state()
+        self._registry.state()
         self._safe_point = safe_point = SafePoint(
             self._identity,
             self._registry,
@@ -537,7 +536,7 @@ class Weavelet:
             adopt=self._adopt,
             url=self._url,
             interactive=hasattr(sys, "ps1") or "ipykernel" in sys.modules,
-            state=self._state,
+            state=self._registry.stated,
             whole_log=self._agreement != "off",
             notices=self._registry.notices.kinds,
         )
@@ -552,10 +551,10 @@ class Weavelet:
 
     def _announce(self) -> None:
         self._specs = self._registry.specs()
-        self._state = self._registry.state()
         if self._end is not None:
             notices = self._registry.notices.kinds
-            self._end.post(controls_frame(self._specs, self._state, notices), "controls")
+            frame = controls_frame(self._specs, self._registry.stated, notices)
+            self._end.post(frame, "controls")
 
     def _registering(self, decorate: Callable[[F], F]) -> Callable[[F], F]:
         def decorated(function: F) -> F:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 import weavelet
+from weavelet import safepoint
 from weavelet.channel.frames import Reader, encode
 from weavelet.channel.page import Page, Phase
 from weavelet.messages import (
     Act,
     Adopt,
     AppliedSet,
+    Controls,
     Deliver,
     Entry,
     Freeze,
     FromSidecar,
+    FromTrainer,
     Notice,
     Pause,
     Position,
@@ -27,6 +31,7 @@ from weavelet.messages import (
     Set,
     Settled,
     Stop,
+    Values,
 )
 from weavelet.testing import local_session
 
@@ -721,3 +726,76 @@ def test_every_message_of_the_sidecar_is_one_that_the_safe_point_takes(trainer):
         trainer.w.poll(0)
     assert [outcome.sequence for outcome in trainer.w.outcomes] == [1, 2, 3, 4, 5, 6]
     assert msgspec.structs.asdict(last(trainer))["kind"] == "applied"
+
+
+# What values become by themselves.
+
+
+@pytest.fixture
+def told(trainer, monkeypatch):
+    """All that the session says, besides outcomes and samples, as messages."""
+    reader, heard = Reader(FromTrainer), []
+    monkeypatch.setattr(
+        trainer.w._local, "post", lambda frame, key: heard.extend(reader.feed(frame))
+    )
+    return heard
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Lets time pass for the safe point alone."""
+    clock = SimpleNamespace(now=time.monotonic())
+    monkeypatch.setattr(safepoint, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def pass_by(seconds):
+        clock.now += seconds
+
+    return pass_by
+
+
+def test_what_a_schedule_does_to_a_value_is_told_at_the_next_look(trainer, told, later):
+    """Only values that moved, not at each step, and not again while they stand still."""
+    trainer.w.poll(0)
+    for step in range(1, 50):
+        trainer.now["lr"] *= 0.5
+        trainer.receive()
+        trainer.w.poll(step)
+    assert [m for m in told if isinstance(m, Values)] == []
+    later(5)
+    trainer.receive()
+    trainer.w.poll(50)
+    later(5)
+    trainer.receive()
+    trainer.w.poll(51)
+    assert [m for m in told if isinstance(m, Values)] == [Values({"lr": trainer.now["lr"]})]
+
+
+def test_what_an_action_sets_is_told_at_once(trainer, told, later):
+    """An action may do anything to the values, such as bring a checkpoint's back."""
+
+    @trainer.w.action("restore")
+    def restore() -> None:
+        trainer.now.update(lr=0.7, gain=9)
+
+    trainer.w.poll(0)
+    trainer.receive(deliver(1, Act("restore", {})))
+    trainer.w.poll(1)
+    assert told[-1] == Values({"lr": 0.7, "gain": 9})
+
+
+def test_a_new_sidecar_is_told_the_hash_that_the_ranks_share(trainer, told, later):
+    """A schedule has moved the value since: of that each rank would make another hash."""
+    trainer.w.poll(0)
+    trainer.w.push(gain=3)
+    trainer.w.poll(1)
+    shared = last(trainer).state
+    trainer.now["lr"] = 0.05
+    trainer.w._safe_point.announce_again()
+    trainer.receive()
+    trainer.w.poll(2)
+    assert isinstance(told[-1], Controls)
+    assert told[-1].state == shared
+    assert {spec.name: spec.value for spec in told[-1].controls if spec.kind == "control"} == {
+        "lr": 0.05,
+        "gain": 3,
+    }

@@ -33,6 +33,8 @@ from weavelet.messages import (
     Reports,
     Section,
     Started,
+    Value,
+    Values,
 )
 from weavelet.sidecar.claim import PROBE, Claim, refusal
 from weavelet.sidecar.control import Control
@@ -86,6 +88,7 @@ class Companion:
         self._vitals = Reading({}, ())
         self._heartbeat_subject = subjects.heartbeat(identity.run, identity.job, identity.replica)
         self._controls, self._notices = hello.controls, hello.notices
+        self._values: dict[str, Value] = {}
         self._outbox.config_hash = hello.state
         self._section: Section | None = None
         self._section_began = 0.0
@@ -154,12 +157,17 @@ class Companion:
                 self._started.discard(outcome.sequence)
                 self._decided = max(self._decided, outcome.sequence)
                 self._outbox.config_hash = outcome.state
+                if outcome.kind == "applied":
+                    now = {change.name: change.new for change in outcome.changes}
+                    self._values.update((n, now[n]) for n in now.keys() & self._values.keys())
                 self._keep_outcome(outcome)
             case Controls(controls=controls, state=config_hash, notices=notices):
-                self._controls, self._notices = controls, notices
+                self._controls, self._notices, self._values = controls, notices, {}
                 self._outbox.config_hash = config_hash
                 if self._joined:
                     self._register()
+            case Values(values=values):
+                self._values = values
             case Section():
                 self._section = message if message.name is not None else None
                 self._section_began = time.monotonic()
@@ -260,7 +268,9 @@ class Companion:
         words = self._words
         now = time.monotonic()
         looks, step, phase = words[Page.LOOKS], words[Page.STEP], words[Page.PHASE]
-        if not self._progress.look(now, looks, step, phase, words[Page.PAUSED] / 1000):
+        moved = self._progress.look(now, looks, step, phase, words[Page.PAUSED] / 1000)
+        if not moved or self._controls:
+            # For a sign of life, or for what the controls' values have become.
             self._end.ring()
         self._work.look(step, words[Page.WORK])
         section = self._section
@@ -291,6 +301,7 @@ class Companion:
             config_hash=self._outbox.config_hash,
             devices=self._vitals.devices,
             work=self._work.median,
+            control_values=self._values,
         )
         await self._bus.publish(self._heartbeat_subject, encode(heartbeat))
 

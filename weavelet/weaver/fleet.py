@@ -88,6 +88,8 @@ class Fleet:
         life.step = said.step if said.step is not None else life.step
         if said.state != "conflict":
             life.reason = None
+        if said.received >= life.answered:
+            life.take_values(said.control_values)
         return life is self.runs[run][job].replicas[said.replica].current
 
     def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
@@ -326,14 +328,11 @@ class Fleet:
     def answered(self, run: str, job: str, said: Outcome, at: float) -> None:
         """A replica decided an entry; what it changed are the values of its controls now."""
         life = self._heard(run, job, said.replica, said.incarnation, at)
-        if life is None or not said.changes or said.kind != "applied":
+        if life is None:
             return
-        new = {change.name: change.new for change in said.changes}
-        life.controls = tuple(
-            replace(spec, value=new[spec.name]) if spec.name in new else spec
-            for spec in life.controls
-        )
-        life.views = [control_view(spec) for spec in life.controls]
+        life.answered = max(life.answered, said.sequence)
+        if said.kind == "applied":
+            life.take_values({change.name: change.new for change in said.changes})
 
     def unbegun(self, now: float) -> list[Job]:
         """Live jobs without a Begin."""

@@ -10,10 +10,14 @@ earliest: so a newer job that fell silent does not hide an older one that trains
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weavelet.messages import ControlSpec, Device, Heartbeat, Identity, ReplicaState, Scalar
+from msgspec.structs import replace
+
+from weavelet.messages import ControlSpec, Device, Heartbeat, Identity, ReplicaState, Scalar, Value
 from weavelet.weaver.protocol import ControlView, JobView, ReplicaView, to_json
+from weavelet.weaver.views import control_view
 
 UNKNOWN_AFTER = 5.0
 FORGOTTEN_AFTER = 60.0
@@ -32,7 +36,8 @@ _CONFLICT: ReplicaState = "conflict"
 class Incarnation:
     """One life of a replica. `order` is the sequence of its first registration.
 
-    `reported` says that samples of it came while the weaver listened.
+    `reported` says that samples of it came while the weaver listened; `answered` is the sequence of
+    the last entry whose outcome was read.
     """
 
     identity: Identity
@@ -49,6 +54,18 @@ class Incarnation:
     controls: tuple[ControlSpec, ...] = ()
     views: list[ControlView] = field(default_factory=list)
     notices: frozenset[str] = frozenset()
+    answered: int = 0
+
+    def take_values(self, values: Mapping[str, Value]) -> None:
+        """Controls have these values now."""
+        if not values:
+            return
+        for at, spec in enumerate(self.controls):
+            # By their text: NaN is what it is.
+            if spec.name in values and repr(spec.value) != repr(values[spec.name]):
+                new = replace(spec, value=values[spec.name])
+                self.controls = (*self.controls[:at], new, *self.controls[at + 1 :])
+                self.views = [*self.views[:at], control_view(new), *self.views[at + 1 :]]
 
     @property
     def config_hash(self) -> str:

@@ -384,7 +384,7 @@ class Device(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[DeviceKind, str]] = ..., utilization_percent: _Optional[float] = ..., temperature_celsius: _Optional[float] = ..., memory_used_bytes: _Optional[float] = ..., memory_total_bytes: _Optional[float] = ..., power_watts: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "vitals", "claiming", "config_hash", "devices", "work")
+    __slots__ = ("replica", "incarnation", "state", "step", "rate", "sampled", "dropped", "section", "received", "vitals", "claiming", "config_hash", "devices", "work", "control_values")
     class VitalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -392,6 +392,13 @@ class Heartbeat(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class ControlValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -406,6 +413,7 @@ class Heartbeat(_message.Message):
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     WORK_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_VALUES_FIELD_NUMBER: _ClassVar[int]
     replica: str
     incarnation: str
     state: ReplicaState
@@ -420,7 +428,8 @@ class Heartbeat(_message.Message):
     config_hash: str
     devices: _containers.RepeatedCompositeFieldContainer[Device]
     work: float
-    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., work: _Optional[float] = ...) -> None: ...
+    control_values: _containers.MessageMap[str, Value]
+    def __init__(self, replica: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., step: _Optional[int] = ..., rate: _Optional[float] = ..., sampled: _Optional[int] = ..., dropped: _Optional[int] = ..., section: _Optional[str] = ..., received: _Optional[int] = ..., vitals: _Optional[_Mapping[str, float]] = ..., claiming: bool = ..., config_hash: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., work: _Optional[float] = ..., control_values: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "numbers", "values")

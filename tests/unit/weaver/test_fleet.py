@@ -334,3 +334,29 @@ def test_removals_without_number_end_in_a_snapshot():
         fleet.forget("train", f"j{number}")
     assert isinstance(fleet.changes(before, 1.0), Snapshot)
     assert len(fleet.changes(fleet.version - 1, 1.0).removed) == 1
+
+
+def values(fleet, now=1.0):
+    fleet.tick(now)
+    row = fleet.snapshot(now)[0].replicas[0]
+    return {control.name: control.value for control in row.controls if control.kind == "control"}
+
+
+def test_a_heartbeat_tells_what_a_schedule_has_made_of_a_value():
+    """It is shown instead of what was registered; names that are none of the controls are not."""
+    fleet = fleet_of(registration())
+    fleet.beat("train", "j1", beat(control_values={"lr": 0.05, "other": 1}), 1.0)
+    assert values(fleet) == {"lr": 0.05}
+    fleet.beat("train", "j1", beat(), 1.0)
+    assert values(fleet) == {"lr": 0.05}
+
+
+def test_a_heartbeat_from_before_an_outcome_does_not_hide_it():
+    """What was applied is shown, although an older heartbeat comes after it."""
+    fleet = fleet_of(registration())
+    said = outcome("e1", sequence=7, changes=(Change("lr", 0.05, 0.01),))
+    fleet.answered("train", "j1", said, 1.0)
+    fleet.beat("train", "j1", beat(received=6, control_values={"lr": 0.05}), 1.0)
+    assert values(fleet) == {"lr": 0.01}
+    fleet.beat("train", "j1", beat(received=7, control_values={"lr": 0.009}), 1.0)
+    assert values(fleet) == {"lr": 0.009}

@@ -63,9 +63,12 @@ def _title(job: protocol.JobView) -> str:
 def _control_row(
     control: protocol.ControlView, replicas: Sequence[protocol.ReplicaView]
 ) -> tuple[str, ...]:
+    # Of one hash, they were set alike: a schedule moves a value, and each tells it at its own step.
+    hashes = {replica.config_hash for replica in replicas}
+    alike = len(hashes) == 1 and hashes != {""}
     values = {
         output.value_text(each.value)
-        for replica in replicas
+        for replica in (replicas[:1] if alike else replicas)
         for each in replica.controls
         if (each.name, each.kind) == (control.name, "control")
     }

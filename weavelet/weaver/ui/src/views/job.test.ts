@@ -12,8 +12,12 @@ const control = (name: string, value: number, kind: ControlView['kind'] = 'contr
 })
 const row = (over: Parameters<typeof replica>[0]) => ({ view: replica(over), at: 0 })
 const rows = [
-  row({ controls: [control('lr', 0.1), control('seed', 1)] }),
-  row({ replica: 'rank-1', controls: [control('lr', 0.2), control('seed', 1), control('save', 0, 'action')] }),
+  row({ controls: [control('lr', 0.1), control('seed', 1)], config_hash: 'one' }),
+  row({
+    replica: 'rank-1',
+    controls: [control('lr', 0.2), control('seed', 1), control('save', 0, 'action')],
+    config_hash: 'two',
+  }),
 ]
 
 describe('a job', () => {
@@ -23,6 +27,13 @@ describe('a job', () => {
 
   it('says where replicas hold different values', () => {
     expect(differences(rows)).toEqual({ lr: { 'rank-0': 0.1, 'rank-1': 0.2 } })
+  })
+
+  it('takes values that only a schedule moves for the same', () => {
+    const alike = rows.map(({ view }) => row({ ...view, config_hash: 'abc' }))
+    expect(differences(alike)).toEqual({})
+    alike[1]!.view.config_hash = 'def'
+    expect(Object.keys(differences(alike))).toEqual(['lr'])
   })
 
   it('says why it takes no commands', () => {

@@ -21,8 +21,13 @@ export function controlsOf(rows: readonly Row[]): ControlView[] {
   return [...found.values()]
 }
 
-/** Where replicas hold different values of a control: its name, then replica, then value. */
+/**
+ * Where replicas hold different values of a control: its name, then replica, then value. Those of
+ * one hash were set alike: what a schedule has made of a value since, each tells at its own step.
+ */
 export function differences(rows: readonly Row[]): Record<string, Record<string, Json>> {
+  const hashes = new Set(rows.map(({ view }) => view.config_hash))
+  if (hashes.size === 1 && !hashes.has('')) return {}
   const values = new Map<string, Map<string, Json>>()
   for (const { view } of rows) {
     for (const { kind, name, value } of view.controls) {
