@@ -74,6 +74,11 @@ class Fleet:
             return
         life.state, life.reason, life.ended_at = said.state, said.reason, at
         life.step = said.step if said.step is not None else life.step
+        replica = self.runs[run][job].replicas[said.replica]
+        if said.state == "conflict":
+            replica.refuse(life)
+        elif said.incarnation not in replica.refused:
+            replica.accept(life)
 
     def beat(self, run: str, job: str, said: Heartbeat, at: float) -> bool:
         """A sign of life. Returns whether it is of a replica's current incarnation."""
@@ -90,7 +95,12 @@ class Fleet:
             life.reason = None
         if said.received >= life.answered:
             life.take_values(said.control_values)
-        return life is self.runs[run][job].replicas[said.replica].current
+        replica = self.runs[run][job].replicas[said.replica]
+        if said.state == "conflict":
+            replica.refuse(life)
+        elif not said.claiming:
+            replica.accept(life)
+        return life is replica.current
 
     def reported(self, run: str, job: str, batch: ReportBatch, at: float) -> bool:
         """Samples came. Returns whether they are of a replica's current incarnation.
@@ -119,16 +129,24 @@ class Fleet:
         if found is None:
             return False
         life = found.incarnations.get(batch.incarnation)
-        if life is None:
-            return True
-        if not life.reported:
+        if life is not None and not life.reported:
             if not life.ended:
                 life.heard = max(life.heard, at)
             if life.beat is None and not life.ended and batch.steps:
                 life.step = batch.steps[-1]
             _take_last(life, batch)
             self._touch(found)
-        return life.state != "conflict"
+        return found.reigned(batch.incarnation, at)
+
+    def refused(self, run: str, job: str, batch: ReportBatch) -> bool:
+        """Whether samples are of an incarnation that was refused control."""
+        found = self._find(run, job, batch.replica)
+        return found is not None and batch.incarnation in found.refused
+
+    def disputed(self, run: str, job: str, replica: str) -> bool:
+        """Whether it is not known yet which incarnation of a replica has control."""
+        found = self._find(run, job, replica)
+        return found is not None and found.disputed
 
     def forget(self, run: str, job: str) -> None:
         """Drop a job, as if it had never been."""
@@ -192,17 +210,17 @@ class Fleet:
                 text = f"job {job.name!r} of run {job.run!r} has no replica named {name!r}"
                 raise CommandError("unknown_replica", text, known=sorted(job.replicas))
             current = job.replicas[name].current
-            if current.ended:
+            if current.ended and name not in alive:
                 text = f"replica {name!r} has {current.state}"
                 raise CommandError("not_live", text, known=sorted(alive))
         if not replicas and not alive:
             raise CommandError("not_live", self._why_not_live(job, now))
         return tuple(dict.fromkeys(replicas or alive))
 
-    def gone(self, run: str, job: str, replica: str) -> str | None:
+    def gone(self, run: str, job: str, replica: str, now: float) -> str | None:
         """Why a replica will not answer any more, None while it may."""
         found = self._find(run, job, replica)
-        if found is None or not found.current.ended:
+        if found is None or not found.current.ended or found.lives(now, self.since):
             return None
         return f"{found.current.state} before it answered"
 
@@ -292,7 +310,7 @@ class Fleet:
             return
         replica.shown = shown
         self._touch(replica)
-        replica.prune(now)
+        replica.prune(now, self.since)
 
     def _rows(self, job: Job, now: float, since: int = -1) -> list[ReplicaView]:
         return [
@@ -330,6 +348,9 @@ class Fleet:
         life = self._heard(run, job, said.replica, said.incarnation, at)
         if life is None:
             return
+        replica = self.runs[run][job].replicas[said.replica]
+        if said.incarnation not in replica.refused:
+            replica.accept(life)
         life.answered = max(life.answered, said.sequence)
         if said.kind == "applied":
             life.take_values({change.name: change.new for change in said.changes})

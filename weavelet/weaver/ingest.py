@@ -191,7 +191,7 @@ class Ingest:
             case Lifecycle(replica=where.replica):
                 self.fleet.ended(where.run, where.job, message, at)
                 if message.state == "crashed":
-                    crashed = (where.run, where.job, where.replica)
+                    crashed = (where.run, where.job, where.replica, message.incarnation)
                     self.events.happened(crash(stored.sequence, at, crashed, message.reason))
             case None:
                 return

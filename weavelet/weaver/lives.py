@@ -5,6 +5,10 @@ again as soon as it is. The end of an incarnation (`exited`, `crashed`) is final
 go on long after it: then it was said in error. A replica is live
 until its end, and an unknown one for 60 s more, counted from the weaver's own start at the
 earliest: so a newer job that fell silent does not hide an older one that trains.
+
+An incarnation that was refused control never stands for its replica, neither while it lives nor
+when it is over. It says so by its state; of one that ended unheard it shows in that an older one
+goes on.
 """
 
 from __future__ import annotations
@@ -21,10 +25,14 @@ from weavelet.weaver.views import control_view
 
 UNKNOWN_AFTER = 5.0
 FORGOTTEN_AFTER = 60.0
+LISTEN_SECONDS = 2.0
+"""Time that a weaver listens before it knows who lives, with what: two heartbeats."""
 REVIVED_AFTER = 5.0
 """Seconds after its end from which a heartbeat says that a life goes on; none is underway then."""
 MOST_LIVES = 16
 """Incarnations of one replica that are kept."""
+MOST_REFUSED = 64
+"""Incarnations of one replica of which it is remembered that they were refused control."""
 MOST_DEVICES = 64
 """Devices of one replica: more than any host has."""
 _LONGEST_ID = 128
@@ -92,9 +100,13 @@ class Incarnation:
 
 @dataclass(slots=True)
 class Replica:
-    """One replica of a job, over all its incarnations that still matter."""
+    """One replica of a job, over all its incarnations that still matter.
+
+    `refused` names the incarnations that do not have control and, if they are over, never had it.
+    """
 
     incarnations: dict[str, Incarnation] = field(default_factory=dict)
+    refused: dict[str, None] = field(default_factory=dict)
     version: int = 0
     shown: tuple[tuple[str, str], ...] = ()
 
@@ -104,8 +116,47 @@ class Replica:
         lives = self.incarnations.values()
         if len(lives) == 1:  # nearly always, and asked for all the time
             return next(iter(lives))
-        accepted = [life for life in lives if life.state != "conflict"]
+        accepted = [life for name, life in self.incarnations.items() if name not in self.refused]
         return max(accepted or lives, key=lambda life: life.order)
+
+    @property
+    def disputed(self) -> bool:
+        """Whether another incarnation than the current one may have control, as far as is known."""
+        if len(self.incarnations) == 1:
+            return False
+        current = self.current
+        return any(
+            not life.ended and life is not current and name not in self.refused
+            for name, life in self.incarnations.items()
+        )
+
+    def accept(self, life: Incarnation) -> None:
+        """An incarnation has control: a later one that is over already never had it."""
+        self.refused.pop(life.identity.incarnation, None)
+        current = self.current
+        if current is life or not current.ended:
+            return
+        for other in self.incarnations.values():
+            if other.ended and other.order > life.order:
+                self.refuse(other)
+
+    def refuse(self, life: Incarnation) -> None:
+        """An incarnation does not have control, as another one has it."""
+        self.refused[life.identity.incarnation] = None
+        if len(self.refused) > MOST_REFUSED:
+            del self.refused[next(iter(self.refused))]
+
+    def reigned(self, incarnation: str, at: float) -> bool:
+        """Whether an incarnation had control at a time, as far as is known."""
+        life = self.incarnations.get(incarnation)
+        if incarnation in self.refused or life is None:
+            return incarnation not in self.refused
+        return not any(
+            # What is said of an end comes a little later than the next one begins.
+            other.ended and other.order < life.order and at < other.ended_at - UNKNOWN_AFTER
+            for name, other in self.incarnations.items()
+            if name not in self.refused
+        )
 
     def rows(self, now: float) -> list[tuple[Incarnation, ReplicaState]]:
         """The current incarnation, then those that claim its place while it lives."""
@@ -121,20 +172,28 @@ class Replica:
 
     def lives(self, now: float, since: float) -> bool:
         """Whether commands should wait for it; `since` is when the weaver began to listen."""
+        if now - since <= LISTEN_SECONDS and self.disputed:
+            return True
         life = self.current
         return not life.ended and now - max(life.heard, since) <= FORGOTTEN_AFTER
 
     def add(self, life: Incarnation) -> None:
-        """A new incarnation; beyond `MOST_LIVES` the oldest one that is not current goes."""
+        """A new incarnation; beyond `MOST_LIVES` another than the current goes, first the ended."""
         self.incarnations[life.identity.incarnation] = life
         if len(self.incarnations) > MOST_LIVES:
             current = self.current
             others = (one for one in self.incarnations.values() if one is not current)
-            oldest = min(others, key=lambda one: one.heard)
+            oldest = min(others, key=lambda one: (not one.ended, one.heard))
             del self.incarnations[oldest.identity.incarnation]
 
-    def prune(self, now: float) -> None:
-        """Forget incarnations that are over and were followed by another."""
+    def prune(self, now: float, since: float) -> None:
+        """Forget incarnations that are over and were followed by another.
+
+        Not soon after `since`, when the weaver began to listen: one that has control may not have
+        been heard yet, and the others show that it is the older one.
+        """
+        if now - since <= FORGOTTEN_AFTER:
+            return
         current = self.current
         self.incarnations = {
             name: life

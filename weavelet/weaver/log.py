@@ -40,7 +40,7 @@ _MOST_EARLY = 10_000
 class Replicas(Protocol):
     """What a log asks of the fleet."""
 
-    def gone(self, run: str, job: str, replica: str) -> str | None: ...
+    def gone(self, run: str, job: str, replica: str, now: float) -> str | None: ...
 
     def silent(self, run: str, job: str, replica: str, now: float) -> bool: ...
 
@@ -209,7 +209,7 @@ class JobLog:
         return outcomes if outcomes or life.entry.deadline is None or _past(life, now) else None
 
     def _why_unknown(self, life: Life, replica: str, fleet: Replicas, now: float) -> str | None:
-        if gone := fleet.gone(self.run, self.job, replica):
+        if gone := fleet.gone(self.run, self.job, replica, now):
             return gone
         deadline = life.entry.deadline
         if deadline is not None and _past(life, now):

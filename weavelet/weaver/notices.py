@@ -18,7 +18,7 @@ from typing import Any
 
 from weavelet.messages import Entry, External, Notice
 from weavelet.weaver.fleet import Fleet
-from weavelet.weaver.lives import Job, Replica
+from weavelet.weaver.lives import LISTEN_SECONDS, Job, Replica
 from weavelet.weaver.log import AUTHOR, JobLog
 
 REPLICA_FAILED = "replica_failed"
@@ -32,8 +32,6 @@ REPEAT_SECONDS = 60.0
 MOST_NOTICES = 60
 """Notices to one job within `REPEAT_SECONDS`; what is beyond is left out."""
 
-_LISTEN_SECONDS = 2.0
-"""Time that a weaver listens before it knows who uses which device: two heartbeats."""
 _MOST_WAITING = 1000
 
 
@@ -41,17 +39,18 @@ _MOST_WAITING = 1000
 class Event:
     """Something that happened. `place` is where the streams have it, `at` when, monotonic.
 
-    `crashed` is the (run, job, replica) that ended by itself, None for an event from outside.
+    `crashed` is the (run, job, replica, incarnation) that ended by itself, None for an event from
+    outside.
     """
 
     place: str
     at: float
     external: External
-    crashed: tuple[str, str, str] | None = None
+    crashed: tuple[str, str, str, str] | None = None
 
 
-def crash(sequence: int, at: float, who: tuple[str, str, str], reason: str | None) -> Event:
-    """The event that a replica crashed, as the outcome stream says at `sequence`."""
+def crash(sequence: int, at: float, who: tuple[str, str, str, str], reason: str | None) -> Event:
+    """The event that an incarnation crashed, as the outcome stream says at `sequence`."""
     detail = {"reason": reason} if reason else {}
     external = External(source="", kind="crashed", detail=detail)
     return Event(f"outcome {sequence}", at, external, who)
@@ -79,10 +78,12 @@ class Events:
         self, fleet: Fleet, logs: Mapping[tuple[str, str], JobLog], now: float
     ) -> list[tuple[Job, Entry]]:
         """The notices to append now. They come again until they are read back, or too old."""
-        if not self._waiting or now - fleet.since < _LISTEN_SECONDS:
+        if not self._waiting or now - fleet.since < LISTEN_SECONDS:
             return []
         found: list[tuple[Job, Entry]] = []
         for event in list(self._waiting):
+            if _undecided(event, fleet, now):
+                continue
             fresh = now - event.at <= FRESH_SECONDS
             notices = self._untold(event, fleet, logs, now, found) if fresh else []
             if not notices:
@@ -136,10 +137,22 @@ def notices(event: Event, fleet: Fleet, now: float) -> Iterator[tuple[Job, Entry
             yield job, _entry(event, job, Notice(REPLICA_FAILED, detail), others)
 
 
+def _undecided(event: Event, fleet: Fleet, now: float) -> bool:
+    """Whether the next heartbeats are to show if whoever crashed was the replica at all."""
+    return (
+        event.crashed is not None
+        and now - event.at < LISTEN_SECONDS
+        and fleet.disputed(*event.crashed[:3])
+    )
+
+
 def _concerned(event: Event, job: Job, live: Mapping[str, Replica]) -> tuple[str, ...]:
     if event.crashed is not None:
-        run, name, replica = event.crashed
-        return (replica,) if (run, name) == (job.run, job.name) else ()
+        run, name, replica, incarnation = event.crashed
+        if (run, name) != (job.run, job.name):
+            return ()
+        known = job.replicas.get(replica)
+        return () if known is not None and incarnation in known.refused else (replica,)
     device, host = event.external.device.lower(), event.external.host
     if device:
         return tuple(

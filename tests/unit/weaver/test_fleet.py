@@ -7,7 +7,7 @@ from harness.weaver import LR, beat, lifecycle, outcome, registration
 from weavelet.exceptions import CommandError
 from weavelet.messages import Change, ReportBatch
 from weavelet.weaver.fleet import Fleet
-from weavelet.weaver.lives import MOST_LIVES
+from weavelet.weaver.lives import MOST_LIVES, MOST_REFUSED
 from weavelet.weaver.protocol import JobView, Snapshot, StatusUpdate
 
 
@@ -95,6 +95,90 @@ def test_a_refused_second_incarnation_is_shown_as_conflict():
     assert rows(fleet, 3.5) == [("rank-0", "b", "running")]
 
 
+@pytest.mark.parametrize("word", ["exited", "crashed"])
+def test_a_refused_incarnation_that_ends_takes_nobodys_place(word):
+    """The one that has control is still shown, commanded, and keeps its job alive."""
+    fleet = fleet_of(registration())
+    fleet.beat("train", "j1", beat(), 1.0)
+    fleet.beat("train", "j1", beat(incarnation="b", state="conflict", claiming=True), 1.2)
+    fleet.registered(registration(incarnation="b"), 9, 1.3)
+    fleet.ended("train", "j1", lifecycle(word, incarnation="b"), 2.0)
+    for now in (2.0, 70.0):
+        fleet.beat("train", "j1", beat(), now)
+        assert rows(fleet, now) == [("rank-0", "a", "running")]
+        assert fleet.addressed(fleet.find("train", None, now), ("rank-0",), now) == ("rank-0",)
+        assert fleet.gone("train", "j1", "rank-0", now) is None
+
+
+def refused_before(now, count=1):
+    """A weaver that was started after incarnations had been refused and had ended."""
+    fleet = Fleet(now)
+    fleet.registered(registration(), 1, now - 5000.0)
+    for number in range(count):
+        name = f"b{number}"
+        fleet.registered(registration(incarnation=name), number + 2, now - 3000.0 + number)
+        fleet.ended("train", "j1", lifecycle("crashed", incarnation=name), now - 3000.0 + number)
+    fleet.tick(now)
+    return fleet
+
+
+@pytest.mark.parametrize("count", [1, 2, 3 * MOST_LIVES])
+def test_a_fresh_weaver_finds_out_who_was_refused(count):
+    """Whoever is heard has control, though others registered later; until then nobody is gone."""
+    fleet = refused_before(1000.0, count)
+    job = fleet.find("train", None, 1000.0)
+    assert fleet.is_live(job, 1000.0)
+    assert fleet.gone("train", "j1", "rank-0", 1000.0) is None
+    assert fleet.addressed(job, ("rank-0",), 1000.0) == ("rank-0",)
+    assert fleet.beat("train", "j1", beat(), 1001.0)
+    for now in (1001.0, 1100.0):
+        fleet.beat("train", "j1", beat(), now)
+        assert rows(fleet, now) == [("rank-0", "a", "running")]
+        assert fleet.is_live(job, now)
+
+
+def test_a_predecessor_that_nobody_hears_holds_no_place():
+    """Two heartbeats after the weaver's start, the end of the newest life is that of the job."""
+    fleet = refused_before(1000.0)
+    assert rows(fleet, 1002.5) == [("rank-0", "b0", "crashed")]
+    assert not fleet.is_live(fleet.find("train", None, 1002.5), 1002.5)
+
+
+def test_the_end_of_whoever_had_control_is_that_of_the_replica():
+    """Also where the weaver has heard no heartbeat: who ends last was not refused."""
+    fleet = refused_before(1000.0)
+    fleet.ended("train", "j1", lifecycle("exited", step=9), 1001.0)
+    assert rows(fleet, 1003.0) == [("rank-0", "a", "exited")]
+
+
+def test_samples_of_the_past_count_from_when_their_life_had_control():
+    """Not those from before it took over, though it trained all the while."""
+    fleet = fleet_of(registration(), registration(incarnation="b"))
+    fleet.ended("train", "j1", lifecycle("exited"), 100.0)
+    fleet.beat("train", "j1", beat(incarnation="b"), 106.0)
+    batch = ReportBatch(
+        replica="rank-0", incarnation="a", first=0, steps=(1,), at=(0.0,), columns={"x": (1.0,)}
+    )
+    later = msgspec.structs.replace(batch, incarnation="b")
+    assert fleet.recalled("train", "j1", batch, 50.0)
+    assert not fleet.recalled("train", "j1", later, 50.0)
+    assert fleet.recalled("train", "j1", later, 106.0)
+    assert fleet.recalled("train", "j1", msgspec.structs.replace(batch, incarnation="z"), 1.0)
+
+
+def test_whoever_was_refused_is_forgotten_but_for_a_bounded_number():
+    """Duplicates that are started without end take a bounded part of the memory."""
+    fleet = fleet_of(registration())
+    for number in range(1000):
+        name = f"b{number}"
+        fleet.beat("train", "j1", beat(incarnation=name, state="conflict"), 1.0)
+        fleet.registered(registration(incarnation=name), number + 2, 1.0)
+        fleet.ended("train", "j1", lifecycle("crashed", incarnation=name), 1.0)
+    replica = fleet.runs["train"]["j1"].replicas["rank-0"]
+    assert len(replica.refused) == MOST_REFUSED
+    assert replica.current.identity.incarnation == "a"
+
+
 def test_an_incarnation_heard_after_it_was_succeeded_is_a_conflict():
     """Two that both believe to be in control are shown, whoever should have refused."""
     fleet = fleet_of(registration())
@@ -159,8 +243,8 @@ def test_the_ended_are_not_addressed():
     assert fleet.addressed(job, (), 1.0) == ("rank-1",)
     with pytest.raises(CommandError, match="rank-0' has exited"):
         fleet.addressed(job, ("rank-0",), 1.0)
-    assert fleet.gone("train", "j1", "rank-0") == "exited before it answered"
-    assert fleet.gone("train", "j1", "rank-1") is None
+    assert fleet.gone("train", "j1", "rank-0", 1.0) == "exited before it answered"
+    assert fleet.gone("train", "j1", "rank-1", 1.0) is None
 
 
 def test_the_last_value_of_each_metric_is_kept():

@@ -127,12 +127,25 @@ def test_a_replica_that_crashed_is_told_to_the_others_of_its_job():
     fleet = fleet_of(*TWO_HOSTS)
     add(fleet, "rank-0", "a", kinds=["replica_failed"], job="j2")
     fleet.ended("train", "j1", lifecycle("crashed", "rank-0"), NOW)
-    found = list(notices(crash(9, NOW, ("train", "j1", "rank-0"), "killed"), fleet, NOW))
+    found = list(notices(crash(9, NOW, ("train", "j1", "rank-0", "a"), "killed"), fleet, NOW))
     ((job, entry),) = found
     assert (job.name, entry.author, entry.targets) == ("j1", "weaver", ("rank-2",))
     assert entry.body == Notice(
         "replica_failed", {"reason": "killed", "replicas": ["rank-0"], "cause": "crashed"}
     )
+
+
+def test_the_crash_of_an_incarnation_that_was_refused_is_told_to_nobody():
+    """Its replica lives on; where that shows with the next heartbeat only, nothing is said yet."""
+    fleet = fleet_of(*TWO_HOSTS)
+    events = Events()
+    fleet.registered(Registration(identity=identity("rank-0", incarnation="b")), 9, NOW)
+    fleet.ended("train", "j1", lifecycle("crashed", "rank-0", incarnation="b"), NOW)
+    events.happened(crash(9, NOW, ("train", "j1", "rank-0", "b"), "killed"))
+    assert events.due(fleet, {}, NOW) == []
+    fleet.beat("train", "j1", beat("rank-0"), NOW + 1)
+    fleet.tick(NOW + 1)
+    assert events.due(fleet, {}, NOW + 3) == []
 
 
 def test_two_weavers_write_the_same_entry_and_each_job_has_its_own():
@@ -228,7 +241,7 @@ def test_every_crash_is_told():
     """Two crashes of one replica are two events, however close."""
     weaver = Weaver()
     for sequence in (1, 2):
-        weaver.events.happened(crash(sequence, NOW, ("train", "j1", "rank-0"), None))
+        weaver.events.happened(crash(sequence, NOW, ("train", "j1", "rank-0", "a"), None))
     assert weaver.write() == ["replica_failed", "replica_failed"]
 
 
