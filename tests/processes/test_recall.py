@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
 from harness.nats import asynchronous, connected_bus
-from harness.weaver import FakeReplica, living, registration, serving, talking
+from harness.weaver import (
+    FakeReplica,
+    beat,
+    lifecycle,
+    living,
+    registration,
+    serving,
+    talking,
+)
 from weavelet.messages import ReportBatch
 from weavelet.weaver import refill
 from weavelet.weaver.fleet import Fleet
@@ -126,6 +135,27 @@ async def test_a_stream_that_holds_too_much_is_read_in_pieces(nats, monkeypatch)
     assert (found[0], found[-1]) == (0, 1999)
     assert len(found) < 2000
     assert max(later - earlier for earlier, later in itertools.pairwise(found)) < 1000
+
+
+@asynchronous
+async def test_the_past_is_that_of_whoever_had_control(nats):
+    """Where several lives may have it, the next heartbeats tell, and the others' samples go."""
+    now = time.monotonic()
+    known = Fleet(now - 1.5)
+    for order, incarnation in enumerate("ab", 1):
+        known.registered(registration(incarnation=incarnation), order, now - 60.0)
+    known.ended("train", "j1", lifecycle("crashed", incarnation="b"), now - 30.0)
+    async with connected_bus(nats) as bus:
+        await report(bus, 0, [1.0] * 10)
+        await report(bus, 0, [2.0] * 5, incarnation="b")
+        await report(bus, 10, [1.0] * 10)
+        refilled = make(bus, known)
+        refilled.add(KEY, await report(bus, 5, [2.0] * 5, incarnation="b"))
+        running = asyncio.ensure_future(steps(refilled))
+        await bus.last(subjects.REPORT, subjects.report(*KEY))
+        known.beat("train", "j1", beat(), time.monotonic())
+        assert await running == list(range(20))
+        assert set(refilled._history.read(KEY, points=100)["loss"].mean) == {1.0}
 
 
 @asynchronous

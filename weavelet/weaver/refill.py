@@ -18,6 +18,7 @@ from weavelet.exceptions import BusError, MalformedError
 from weavelet.messages import ReportBatch
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.history import History, Key
+from weavelet.weaver.lives import LISTEN_SECONDS
 from weavelet.wire import envelope, subjects
 from weavelet.wire.bus import Bus, StoreChanged, Stored
 
@@ -103,11 +104,15 @@ class Refill:
 
     def _release(self, key: Key) -> None:
         for batch in self._held.pop(key, ()):
-            self._history.add(key, batch)
+            if not self._fleet.refused(key[0], key[1], batch):
+                self._history.add(key, batch)
         released, self._released = self._released, asyncio.Event()
         released.set()
 
     async def _read(self, key: Key, looks: int, until: float) -> None:
+        if self._fleet.disputed(*key):
+            # Whose samples count is known from the heartbeats.
+            await asyncio.sleep(max(0.0, self._fleet.since + LISTEN_SECONDS - time.monotonic()))
         subject = subjects.report(*key)
         last = await self._bus.last(subjects.REPORT, subject)
         if last is None:
