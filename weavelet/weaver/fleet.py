@@ -7,7 +7,7 @@ which for a message out of a stream is earlier than when it is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from weavelet.weaver.divergence import look
 from weavelet.weaver.history import MOST_CHARACTERS, MOST_NAMES
 from weavelet.weaver.lives import REVIVED_AFTER, Incarnation, Job, Replica, replica_view
 from weavelet.weaver.protocol import DeviceView, JobView, ReplicaView, Snapshot, StatusUpdate
+from weavelet.weaver.roll import Roll
 from weavelet.weaver.stragglers import slowest
 from weavelet.weaver.views import control_view
 
@@ -36,6 +37,8 @@ class Fleet:
         self.version = 1
         self._reset = 1
         self.runs: dict[str, dict[str, Job]] = {}
+        self._roll = Roll()
+        self._newest: dict[str, Job] = {}
         self._removed: list[tuple[int, str, str]] = []
         self._devices: list[DeviceView] = []
         self._devices_version = 0
@@ -55,7 +58,8 @@ class Fleet:
     def registered(self, registration: Registration, sequence: int, at: float) -> None:
         """A replica announced itself or its controls."""
         who = registration.identity
-        replica = self._job(who.run, who.job).replicas.setdefault(who.replica, Replica())
+        job = self._job(who.run, who.job)
+        replica = job.replicas.setdefault(who.replica, Replica())
         life = replica.incarnations.get(who.incarnation)
         if life is None:
             life = Incarnation(who, sequence, at, at)
@@ -65,7 +69,7 @@ class Fleet:
         life.controls = registration.controls
         life.notices = frozenset(registration.notices)
         life.views = [control_view(spec) for spec in registration.controls]
-        self._touch(replica)
+        self._touch(job, replica)
 
     def ended(self, run: str, job: str, said: Lifecycle, at: float) -> None:
         """An incarnation ended, or met another one."""
@@ -113,7 +117,7 @@ class Fleet:
             return False
         if not life.ended:
             life.heard = max(life.heard, at)
-        self._touch(found)
+        self._touch(self.runs[run][job], found)
         life.reported = True
         _take_last(life, batch)
         return life is found.current
@@ -135,7 +139,7 @@ class Fleet:
             if life.beat is None and not life.ended and batch.steps:
                 life.step = batch.steps[-1]
             _take_last(life, batch)
-            self._touch(found)
+            self._touch(self.runs[run][job], found)
         return found.reigned(batch.incarnation, at)
 
     def refused(self, run: str, job: str, batch: ReportBatch) -> bool:
@@ -151,9 +155,16 @@ class Fleet:
     def forget(self, run: str, job: str) -> None:
         """Drop a job, as if it had never been."""
         jobs = self.runs.get(run, {})
-        if jobs.pop(job, None) is None:
+        gone = jobs.pop(job, None)
+        if gone is None:
             return
-        if not jobs:
+        self._roll.forget(gone)
+        if self._newest.get(run) is gone:
+            del self._newest[run]
+        if jobs:
+            # Another one of the run may be its newest now.
+            self._roll.wake(next(iter(jobs.values())))
+        else:
             del self.runs[run]
         self.version += 1
         self._removed.append((self.version, run, job))
@@ -167,6 +178,8 @@ class Fleet:
         self.version += 1
         self._reset = self.version
         self.runs.clear()
+        self._roll.clear()
+        self._newest.clear()
         self._removed.clear()
         self._looked_at = -math.inf
 
@@ -190,9 +203,12 @@ class Fleet:
 
     def newest(self, run: str, now: float) -> Job:
         """The newest live job of a run, the newest of all if none is live."""
-        jobs = self.runs[run].values()
-        live = [job for job in jobs if self.is_live(job, now)]
-        return max(live or jobs, key=lambda job: job.order)
+        live = [job for job in self._roll.of(run) if self.is_live(job, now)]
+        return max(live or self.runs[run].values(), key=lambda job: job.order)
+
+    def live(self, now: float) -> list[Job]:
+        """All live jobs."""
+        return [job for job in self._roll.jobs() if self.is_live(job, now)]
 
     def is_live(self, job: Job, now: float) -> bool:
         """Whether any replica of the job lives."""
@@ -236,18 +252,22 @@ class Fleet:
 
     # What clients are told.
 
-    def snapshot(self, now: float, runs: Sequence[str] = ()) -> list[JobView]:
+    def snapshot(self, now: float, runs: Collection[str] = ()) -> list[JobView]:
         """All jobs of `runs` (empty: of all) with their replicas, as of the last `tick`."""
-        return [job.view(self._rows(job, now)) for job in self.jobs() if _in(job, runs)]
+        return [
+            job.view(self._rows(job, now))
+            for run in (sorted(runs) or self.runs)
+            for job in self.runs.get(run, {}).values()
+        ]
 
-    def devices(self, runs: Sequence[str] = ()) -> list[DeviceView]:
+    def devices(self, runs: Collection[str] = ()) -> list[DeviceView]:
         """All devices that live replicas of `runs` (empty: of all) use, as of the last `tick`."""
         if not runs:
             return self._devices
         return [one for one in self._devices if any(run in runs for run, _, _ in one.replicas)]
 
     def changes(
-        self, since: int, now: float, runs: Sequence[str] = ()
+        self, since: int, now: float, runs: Collection[str] = ()
     ) -> Snapshot | StatusUpdate | None:
         """What changed from version `since` to the last `tick`; a snapshot after a `clear`.
 
@@ -255,7 +275,7 @@ class Fleet:
         """
         if since < self._reset:
             return Snapshot(jobs=self.snapshot(now, runs), devices=self.devices(runs))
-        jobs = [job for job in self.jobs() if _in(job, runs)]
+        jobs = [job for job in self._roll.since(since) if not runs or job.run in runs]
         replicas: list[ReplicaView] = []
         for job in jobs:
             replicas += self._rows(job, now, since)
@@ -268,32 +288,43 @@ class Fleet:
 
     def tick(self, now: float) -> None:
         """Find what changed by the passing of time: who fell silent, which job is the newest."""
-        for run, jobs in self.runs.items():
-            newest = self.newest(run, now)
-            for job in jobs.values():
-                shown = (self.is_live(job, now), job is newest, job.frozen_by, job.begun)
-                slow = slowest(job.work(now), job.slowest)
-                if (shown, slow) != (job.shown, job.slowest):
-                    job.shown, job.slowest = shown, slow
-                    self.version += 1
-                    job.version = self.version
-                for replica in job.replicas.values():
-                    self._tick_replica(replica, now)
+        for run in self._roll.runs():
+            self._tick_run(run, now)
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self._tick_devices(now)
             self._tick_settings(now)
 
+    def _tick_run(self, run: str, now: float) -> None:
+        newest, before = self.newest(run, now), self._newest.get(run)
+        if newest is not before:
+            self._newest[run] = newest
+            for job in (before, newest):
+                if job is not None:
+                    self._roll.wake(job)
+        for job in self._roll.of(run):
+            self._tick_job(job, now, newest=job is newest)
+
+    def _tick_job(self, job: Job, now: float, *, newest: bool) -> None:
+        shown = (self.is_live(job, now), newest, job.frozen_by, job.begun)
+        slow = slowest(job.work(now), job.slowest)
+        if (shown, slow) != (job.shown, job.slowest):
+            job.shown, job.slowest = shown, slow
+            self._touch(job, job)
+        for replica in job.replicas.values():
+            self._tick_replica(job, replica, now)
+
     def _tick_settings(self, now: float) -> None:
-        for job in self.jobs():
+        for job in self._roll.jobs():
             if look(job, now):
-                self.version += 1
-                job.version = self.version
+                self._touch(job, job)
+            if job.over:
+                self._roll.rest(job)
 
     def _tick_devices(self, now: float) -> None:
         lives = (
             replica.current
-            for job in self.jobs()
+            for job in self._roll.jobs()
             for replica in job.replicas.values()
             if replica.lives(now, self.since)
         )
@@ -303,13 +334,13 @@ class Fleet:
             self.version += 1
             self._devices_version = self.version
 
-    def _tick_replica(self, replica: Replica, now: float) -> None:
+    def _tick_replica(self, job: Job, replica: Replica, now: float) -> None:
         rows = replica.rows(now)
         shown = tuple((life.identity.incarnation, state) for life, state in rows)
         if shown == replica.shown:
             return
         replica.shown = shown
-        self._touch(replica)
+        self._touch(job, replica)
         replica.prune(now, self.since)
 
     def _rows(self, job: Job, now: float, since: int = -1) -> list[ReplicaView]:
@@ -326,7 +357,9 @@ class Fleet:
             yield from jobs.values()
 
     def _job(self, run: str, job: str) -> Job:
-        return self.runs.setdefault(run, {}).setdefault(job, Job(run, job))
+        found = self.runs.setdefault(run, {}).setdefault(job, Job(run, job))
+        self._roll.wake(found)
+        return found
 
     def _find(self, run: str, job: str, replica: str) -> Replica | None:
         found = self.runs.get(run, {}).get(job)
@@ -340,7 +373,7 @@ class Fleet:
         if found is None or life is None or life.ended:
             return None
         life.heard = max(life.heard, at)
-        self._touch(found)
+        self._touch(self.runs[run][job], found)
         return life
 
     def answered(self, run: str, job: str, said: Outcome, at: float) -> None:
@@ -357,7 +390,7 @@ class Fleet:
 
     def unbegun(self, now: float) -> list[Job]:
         """Live jobs without a Begin."""
-        return [job for job in self.jobs() if math.isinf(job.order) and self.is_live(job, now)]
+        return [job for job in self.live(now) if math.isinf(job.order)]
 
     def _stranger(self, run: str, job: str, said: Heartbeat, at: float) -> None:
         # One that was refused control may never register; it is shown all the same.
@@ -373,9 +406,10 @@ class Fleet:
         if life is not None and life.ended and at - life.ended_at > REVIVED_AFTER:
             life.state = "starting"
 
-    def _touch(self, replica: Replica) -> None:
+    def _touch(self, job: Job, changed: Job | Replica) -> None:
         self.version += 1
-        replica.version = self.version
+        changed.version = self.version
+        self._roll.touch(job, self.version)
 
     def _why_not_live(self, job: Job, now: float) -> str:
         lost = [name for name, replica in job.replicas.items() if not replica.current.ended]
@@ -399,7 +433,3 @@ def _has_room(life: Incarnation, name: str) -> bool:
     if len(life.metrics) >= MOST_NAMES:
         return False
     return sum(map(len, life.metrics)) + len(name) <= MOST_CHARACTERS
-
-
-def _in(job: Job, runs: Sequence[str]) -> bool:
-    return not runs or job.run in runs

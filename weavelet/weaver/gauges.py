@@ -106,10 +106,8 @@ def gather(fleet: Fleet, weaver: Weaver, now: float) -> list[Metric]:
     """All families at this moment."""
     families = _Families()
     room = MOST_REPLICAS
-    for jobs in fleet.runs.values():
-        for job in jobs.values():
-            if fleet.is_live(job, now):
-                room = _add_job(families, job, now, room)
+    for job in fleet.live(now):
+        room = _add_job(families, job, now, room)
     devices = fleet.devices()
     families.left_out += max(0, len(devices) - MOST_DEVICES)
     return [*families.all(), *_of_devices(devices[:MOST_DEVICES]), *_of_weaver(weaver)]

@@ -204,7 +204,10 @@ class Replica:
 
 @dataclass(slots=True)
 class Job:
-    """One launch of a run. `order` and `begun` are its Begin's sequence and server time."""
+    """One launch of a run. `order` and `begun` are its Begin's sequence and server time.
+
+    `version` is that of its own last change, `touched` that of its last one or a replica's.
+    """
 
     run: str
     name: str
@@ -213,6 +216,7 @@ class Job:
     frozen_by: str | None = None
     replicas: dict[str, Replica] = field(default_factory=dict)
     version: int = 0
+    touched: int = 0
     shown: tuple[bool, bool, str | None, float] | None = None
     slowest: str | None = None
     differs_since: float | None = None
@@ -230,6 +234,11 @@ class Job:
     def live(self) -> bool:
         """Whether any of its replicas lives, as it was last shown."""
         return self.shown is not None and self.shown[0]
+
+    @property
+    def over(self) -> bool:
+        """Whether the passing of time changes nothing of it, as it was last shown."""
+        return not self.live and all(len(one.shown) <= 1 for one in self.replicas.values())
 
     def view(self, replicas: list[ReplicaView]) -> JobView:
         """The job as it was last shown, with these of its replicas."""

@@ -178,6 +178,11 @@ class JobLog:
                     changed.append(life)
         return changed
 
+    @property
+    def open(self) -> bool:
+        """Whether anything may become due."""
+        return bool(self._open)
+
     def due(self, fleet: Replicas, now: float) -> Iterator[tuple[Life, Settled]]:
         """The lives that are over without the log saying so, with what it should say."""
         for life in list(self._open.values()):

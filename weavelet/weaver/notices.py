@@ -118,7 +118,7 @@ def notices(event: Event, fleet: Fleet, now: float) -> Iterator[tuple[Job, Entry
     external = event.external
     said: dict[str, Any] = {"host": external.host, "device": external.device}
     said = {**external.detail, **{name: text for name, text in said.items() if text}}
-    for job in fleet.jobs():
+    for job in fleet.live(now):
         live = {name: one for name, one in job.replicas.items() if one.lives(now, fleet.since)}
         concerned = _concerned(event, job, live)
         if not concerned:

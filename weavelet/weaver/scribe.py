@@ -124,7 +124,7 @@ class Scribe:
         fleet, now = self._ingest.fleet, time.monotonic()
         for job in fleet.unbegun(now):
             await self._in_turn(job.run, job.name, self._begin(job))
-        for found in list(self._ingest.logs.values()):
+        for found in [one for one in self._ingest.logs.values() if one.open]:
             if next(found.due(fleet, now), None) is not None:
                 await self._in_turn(found.run, found.job, self._settle(found, now))
         for job, entry in self._ingest.events.due(fleet, self._ingest.logs, now):

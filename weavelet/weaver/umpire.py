@@ -135,17 +135,15 @@ class Umpire:
     def fleet(self, now: float) -> rules.Fleet:
         """The live part of the fleet as rules see it."""
         fleet = self._ingest.fleet
-        jobs = []
-        known: set[tuple[str, str, str]] = set()
-        for run, named in fleet.runs.items():
-            newest = fleet.newest(run, now)
-            for job in named.values():
-                known.update((run, job.name, name) for name in job.replicas)
-                if fleet.is_live(job, now):
-                    jobs.append(self._job(job, now, newest=job is newest))
-        for gone in self._samples.keys() - known:
-            del self._samples[gone]
-        return rules.Fleet(tuple(jobs))
+        live = fleet.live(now)
+        newest = {run: fleet.newest(run, now) for run in {job.run for job in live}}
+        for run, name, replica in list(self._samples):
+            job = fleet.runs.get(run, {}).get(name)
+            if job is None or replica not in job.replicas:
+                del self._samples[run, name, replica]
+        return rules.Fleet(
+            tuple(self._job(job, now, newest=job is newest[job.run]) for job in live)
+        )
 
     def _job(self, job: lives.Job, now: float, *, newest: bool) -> rules.Job:
         return rules.Job(

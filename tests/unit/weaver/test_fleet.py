@@ -444,3 +444,64 @@ def test_a_heartbeat_from_before_an_outcome_does_not_hide_it():
     assert values(fleet) == {"lr": 0.01}
     fleet.beat("train", "j1", beat(received=7, control_values={"lr": 0.009}), 1.0)
     assert values(fleet) == {"lr": 0.009}
+
+
+def ended_jobs(count):
+    """A fleet of jobs of one run that are over, the last of them the newest."""
+    fleet = fleet_of(*[registration(job=f"j{number}") for number in range(count)])
+    for number in range(count):
+        fleet.ended("train", f"j{number}", lifecycle("exited"), 1.0)
+    for now in (2.0, 4.0):
+        fleet.tick(now)
+    return fleet
+
+
+def test_jobs_that_are_over_are_looked_at_no_more():
+    """However many there were, the passing of time costs what is underway."""
+    fleet = ended_jobs(100)
+    assert fleet._roll.jobs() == []
+    fleet.registered(registration(job="next"), 200, 5.0)
+    for now in (5.0, 7.0):
+        fleet.tick(now)
+        fleet.beat("train", "next", beat(), now)
+    assert [job.name for job in fleet._roll.jobs()] == ["next"]
+    assert [job.name for job in fleet.live(7.0)] == ["next"]
+
+
+def test_a_job_that_is_over_learns_that_it_is_the_newest_no_more():
+    """And that it is again, once the newer one is removed."""
+    fleet = ended_jobs(3)
+    for now, change, newest in (
+        (5.0, lambda: fleet.began("train", "next", 200, 2000.0), {"next": True, "j2": False}),
+        (9.0, lambda: fleet.forget("train", "next"), {"j2": True}),
+    ):
+        before = fleet.version
+        change()
+        fleet.tick(now)
+        assert {job.job: job.newest for job in fleet.changes(before, now).jobs} == newest
+        fleet.tick(now + 2.0)
+    assert fleet._roll.jobs() == []
+
+
+def test_a_job_that_was_over_in_error_is_underway_again():
+    """Heartbeats that go on bring it back, with all that follows from them."""
+    fleet = ended_jobs(2)
+    fleet.beat("train", "j0", beat(step=7), 60.0)
+    fleet.tick(60.0)
+    assert fleet.find("train", None, 60.0).name == "j0"
+    fleet.tick(66.0)
+    assert [job.replicas[0].state for job in fleet.snapshot(66.0)] == ["unknown", "exited"]
+
+
+def test_changes_of_some_runs_are_those_of_their_jobs():
+    """A client that asked for one run hears of no other, in snapshots and in deltas."""
+    fleet = fleet_of(registration(), registration(run="other"))
+    before = fleet.version
+    for run in ("train", "other"):
+        fleet.beat(run, "j1", beat(step=1), 1.0)
+    fleet.tick(1.0)
+    for runs, told in ((("other",), ["other"]), ((), ["train", "other"]), (("gone",), [])):
+        wanted = frozenset(runs)
+        assert [job.run for job in fleet.snapshot(1.0, wanted)] == told
+        changes = fleet.changes(before, 1.0, wanted)
+        assert {row.run for row in changes.replicas} == set(told) if told else changes is None

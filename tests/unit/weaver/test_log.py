@@ -52,7 +52,9 @@ def test_the_life_of_an_entry(log, fleet):
     assert kinds(settled) == {"rank-0": "applied", "rank-1": "applied"}
     assert settle(log, settled) is life
     assert life.over
+    assert log.open
     assert due(log, fleet) == []
+    assert not log.open
     assert life.update("7").id == "7"
     assert log.last == 90
 
