@@ -11,6 +11,7 @@ from harness.nats import asynchronous, running_bus, until
 from harness.slow import never_reading
 from harness.weaver import living, serving, talking
 from weavelet.weaver import api, clients
+from weavelet.weaver.protocol import MAX_RUNS
 from weavelet.wire.bus import Server
 
 FILLING = 200
@@ -120,3 +121,57 @@ async def test_a_client_that_asks_too_often_waits_alone(tmp_path, monkeypatch):
         assert answered == asked[:5]
         last = await hasty.until(lambda said: said.get("id") == asked[-1])
         assert last["type"] == "snapshot"
+
+
+def test_work_counts_as_requests():
+    """Who has had long answers waits longer for the next one."""
+    allowance = clients.Allowance(1, 10.0, price=1e6)
+    with allowance.working():
+        sorted(range(10_000), key=str)
+    assert allowance.wait(0.0) > 1.0
+
+
+@asynchronous
+async def test_viewers_have_their_turns_in_the_order_in_which_they_asked():
+    """One that asks over and over does not keep another one waiting."""
+    allowance = clients.Allowance(1, 100.0)
+    order = []
+
+    async def ask(name, times):
+        for _ in range(times):
+            await allowance.turn()
+            order.append(name)
+
+    await asyncio.gather(ask("hasty", 5), ask("calm", 2))
+    assert order[:4] == ["hasty", "calm", "hasty", "calm"]
+
+
+@asynchronous
+async def test_viewers_share_one_allowance_and_keep_no_operator_waiting(tmp_path, monkeypatch):
+    """What one viewer has used up no other has; an operator's command is answered all the same."""
+    monkeypatch.setattr(api, "_WORK_PRICE", 1e9)
+    async with (
+        serving(tmp_path) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus),
+        talking(service.endpoint) as operator,
+        talking(service.endpoint, token=service.endpoint.viewer_token) as first,
+        talking(service.endpoint, token=service.endpoint.viewer_token) as second,
+    ):
+        await operator.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+        assert (await first.ask("read_log", run="train"))["type"] == "log"
+        waiting = asyncio.ensure_future(second.ask("read_log", run="train"))
+        done = await operator.command("update_config", run="train", values={"lr": 0.25})
+        assert done["state"] == "applied"
+        assert not waiting.done()
+        waiting.cancel()
+
+
+@asynchronous
+async def test_a_subscription_names_a_bounded_number_of_runs(tmp_path):
+    """Beyond it is refused with what to do instead, and the connection lives on."""
+    async with serving(tmp_path) as service, talking(service.endpoint) as talk:
+        runs = [f"run-{number}" for number in range(MAX_RUNS + 1)]
+        refused = await talk.ask("subscribe", runs=runs)
+        assert (refused["code"], "at most 100" in refused["text"]) == ("invalid_value", True)
+        assert (await talk.ask("subscribe", runs=runs[1:]))["type"] == "snapshot"

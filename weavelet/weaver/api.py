@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,8 @@ _MAX_CLIENTS = 200
 _MAX_VIEWERS = 100
 _REQUESTS_AT_ONCE = 300
 _REQUESTS_PER_SECOND = 100.0
+_WORK_PRICE = 400.0
+"""Requests that a second of work counts as: all viewers together get a quarter of the time."""
 _MAX_AUTHOR = 128
 _MAX_BRIEF = 500
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
@@ -79,6 +82,8 @@ class Api:
         self._static = static
         self._news = News(ingest, umpire, server=server)
         self._sockets: set[web.WebSocketResponse] = set()
+        # However many of them look on, whoever commands is answered at once.
+        self._viewers = Allowance(_REQUESTS_AT_ONCE, _REQUESTS_PER_SECOND, _WORK_PRICE)
 
     def application(self) -> web.Application:
         """The application, with the guard before every route."""
@@ -163,15 +168,21 @@ class Api:
         )
         await socket.prepare(request)
         author = _author(request, role)
-        client = Client(socket, request, role=role, author=author, news=self._news.of)
+        client = Client(
+            socket,
+            request,
+            role=role,
+            author=author,
+            allowance=self._allowance(role),
+            news=self._news.of,
+        )
         self._news.clients.add(client)
         self._sockets.add(socket)
         writing = asyncio.ensure_future(client.write())
-        allowance = Allowance(_REQUESTS_AT_ONCE, _REQUESTS_PER_SECOND)
         try:
             async for message in socket:
                 # Not read, its further messages wait in its own buffers and hold up nobody else.
-                await asyncio.sleep(allowance.wait(time.monotonic()))
+                await client.allowance.turn()
                 if message.type is WSMsgType.TEXT:
                     await self._receive(client, message.data)
                 elif message.type is WSMsgType.BINARY:
@@ -183,6 +194,11 @@ class Api:
             # The loop itself does not hold on to a task; one that is forgotten complains.
             await asyncio.wait([writing])
         return socket
+
+    def _allowance(self, role: Role) -> Allowance:
+        if role == "viewer":
+            return self._viewers
+        return Allowance(_REQUESTS_AT_ONCE, _REQUESTS_PER_SECOND)
 
     def _has_room(self, role: Role) -> bool:
         clients = self._news.clients
@@ -211,9 +227,11 @@ class Api:
 
     async def _answer(self, client: Client, request: protocol.ClientMessage) -> None:
         if isinstance(request, protocol.Subscribe):
-            self._news.subscribe(client, request)
+            with client.allowance.working():
+                self._news.subscribe(client, request)
         elif isinstance(request, protocol.ReadLog):
-            client.send(self._log(request))
+            with client.allowance.working():
+                client.send(self._log(request))
         elif isinstance(request, protocol.ReadHistory):
             await self._recall(client, request)
         elif client.role != "operator":
@@ -235,12 +253,13 @@ class Api:
         job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
         replicas = request.replicas or list(job.replicas)
         await self._ingest.recall([(job.run, job.name, replica) for replica in replicas])
-        for answer in answers(request, job, self._ingest.history):
+        pieces = answers(request, job, self._ingest.history)
+        is_more = True
+        while is_more:
+            with client.allowance.working():
+                is_more = _send_piece(client, pieces)
             # It may be much to read; others have their turn in between.
-            if answer is None:
-                await asyncio.sleep(0)
-            else:
-                client.send(answer)
+            await client.allowance.turn(0)
 
     async def _command(self, client: Client, request: protocol.Command) -> None:
         entry_id = secrets.token_hex(8)
@@ -252,6 +271,15 @@ class Api:
             log.info("%s: refused %s: %s", client.who, _brief(request), error.text)
             raise
         log.info("%s: %s (entry %s)", client.who, _brief(request), entry_id)
+
+
+def _send_piece(client: Client, pieces: Iterator[protocol.History | None]) -> bool:
+    """Send what comes until others should have their turn. Returns whether there may be more."""
+    for piece in pieces:
+        if piece is None:
+            return True
+        client.send(piece)
+    return False
 
 
 def _number(text: str) -> str:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import aiohttp
 import msgspec
@@ -29,18 +31,37 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Allowance:
-    """How often a client may ask: `at_once`, and `per_second` in the long run."""
+    """How often may be asked: `at_once`, and `per_second` in the long run.
 
-    def __init__(self, at_once: int, per_second: float) -> None:
+    A second of work on the answers counts as `price` further requests.
+    """
+
+    def __init__(self, at_once: int, per_second: float, price: float = 0.0) -> None:
         self._most = float(at_once)
         self._per_second = per_second
+        self._price = price
+        self._turns = asyncio.Lock()
         self._left = self._most
         self._at: float | None = None
 
-    def wait(self, now: float) -> float:
-        """Count one request; the seconds that it has to wait."""
+    async def turn(self, requests: int = 1) -> None:
+        """Return when so many more may be answered; whoever asks first has its turn first."""
+        async with self._turns:
+            await asyncio.sleep(self.wait(time.monotonic(), requests))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the work that is done in the meantime, in which nobody else has a turn."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self._left -= (time.thread_time() - began) * self._price
+
+    def wait(self, now: float, requests: int = 1) -> float:
+        """Count requests; the seconds that they have to wait."""
         passed = 0.0 if self._at is None else now - self._at
-        self._left = min(self._most, self._left + passed * self._per_second) - 1
+        self._left = min(self._most, self._left + passed * self._per_second) - requests
         self._at = now
         return max(0.0, -self._left / self._per_second)
 
@@ -58,11 +79,14 @@ class Client:
         *,
         role: Role,
         author: str,
+        allowance: Allowance,
         news: Callable[[Client], bytes | None],
     ) -> None:
         self.role = role
         self.author = author
+        self.allowance = allowance
         self.subscription: protocol.Subscribe | None = None
+        self.runs: frozenset[str] = frozenset()
         self.version = 0
         self.rules_version = 0
         self.who = f"{author} ({role}, {request.remote})"
@@ -77,10 +101,13 @@ class Client:
         self._wake = asyncio.Event()
         self._stale = False
 
+    def subscribe(self, request: protocol.Subscribe) -> None:
+        """From now on it wants this."""
+        self.subscription, self.runs = request, frozenset(request.runs)
+
     def wants(self, run: str) -> bool:
         """Whether it has subscribed to this run."""
-        subscription = self.subscription
-        return subscription is not None and (not subscription.runs or run in subscription.runs)
+        return self.subscription is not None and (not self.runs or run in self.runs)
 
     def wants_metrics(self, run: str) -> bool:
         """Whether it has subscribed to this run's samples."""

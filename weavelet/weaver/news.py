@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from weavelet.exceptions import CommandError
 from weavelet.messages import ReportBatch
 from weavelet.weaver import protocol
 from weavelet.weaver.clients import Client
@@ -62,9 +63,19 @@ class News:
         return lambda: self._asked.pop(entry_id, None)
 
     def subscribe(self, client: Client, request: protocol.Subscribe) -> None:
-        """Send the snapshot, and changes from there on."""
+        """Send the snapshot, and changes from there on.
+
+        Raises:
+            CommandError: `invalid_value`.
+        """
+        if len(request.runs) > protocol.MAX_RUNS:
+            text = (
+                f"runs: expected at most {protocol.MAX_RUNS} names, got {len(request.runs)}; "
+                "name fewer, or none to subscribe to all runs"
+            )
+            raise CommandError("invalid_value", text)
         self._ingest.fleet.tick(time.monotonic())
-        client.subscription = request
+        client.subscribe(request)
         client.send(self._snapshot(client, request.id))
 
     def refresh(self) -> None:
@@ -79,13 +90,12 @@ class News:
 
     def of(self, client: Client) -> bytes | None:
         """What a client has not been told of the fleet, None if nothing."""
-        subscription = client.subscription
-        if subscription is None:
+        if client.subscription is None:
             return None
-        key = (client.version, client.rules_version, *subscription.runs)
+        key = (client.version, client.rules_version, client.runs)
         # Most clients have seen the same: what is encoded once serves them all.
         if key not in self._encoded:
-            changes = self._changes(client, subscription)
+            changes = self._changes(client)
             if isinstance(changes, protocol.Snapshot):
                 return _encode(self._snapshot(client))
             version = self._ingest.fleet.version
@@ -98,25 +108,22 @@ class News:
     def _rules_version(self) -> int:
         return self._umpire.version if self._umpire else 0
 
-    def _changes(
-        self, client: Client, subscription: protocol.Subscribe
-    ) -> protocol.Snapshot | protocol.StatusUpdate | None:
+    def _changes(self, client: Client) -> protocol.Snapshot | protocol.StatusUpdate | None:
         now = time.monotonic()
-        changes = self._ingest.fleet.changes(client.version, now, subscription.runs)
+        changes = self._ingest.fleet.changes(client.version, now, client.runs)
         if client.rules_version == self._rules_version or isinstance(changes, protocol.Snapshot):
             return changes
         return replace(changes or protocol.StatusUpdate(), rules=self.rules)
 
     def _snapshot(self, client: Client, number: str = "") -> protocol.Snapshot:
         fleet = self._ingest.fleet
-        runs = client.subscription.runs if client.subscription else ()
         client.version, client.rules_version = fleet.version, self._rules_version
         return protocol.Snapshot(
             id=number,
             server=self._server,
             role=client.role,
-            jobs=fleet.snapshot(time.monotonic(), runs),
-            devices=fleet.devices(runs),
+            jobs=fleet.snapshot(time.monotonic(), client.runs),
+            devices=fleet.devices(client.runs),
             rules=self.rules,
         )
 

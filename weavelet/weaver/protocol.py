@@ -16,6 +16,8 @@ import msgspec
 VERSION = 1
 MAX_MESSAGE_BYTES = 64 * 1024
 """The largest message that the weaver accepts from a client."""
+MAX_RUNS = 100
+"""How many runs one subscription may name."""
 
 
 def to_json(value: Any) -> Any:
@@ -52,7 +54,10 @@ class Command(Request, frozen=True, kw_only=True):
 
 
 class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):
-    """Ask for a `snapshot` and then deltas. `runs` empty is all; `metrics` adds the samples."""
+    """Ask for a `snapshot` and then deltas. `metrics` adds the samples.
+
+    `runs` empty is all; otherwise they are 100 at most.
+    """
 
     runs: list[str] = []
     metrics: bool = False

@@ -57,12 +57,13 @@ class Refill:
 
     async def recall(self, keys: Sequence[Key]) -> None:
         """Return when the past of these replicas is there, or after a few seconds; hurry up."""
+        wanted = dict.fromkeys(keys)
         self._todo = {
-            **{key: None for key in keys if key in self._todo},
-            **{key: None for key in self._todo if key not in keys},
+            **{key: None for key in wanted if key in self._todo},
+            **{key: None for key in self._todo if key not in wanted},
         }
         until = time.monotonic() + _RECALL_SECONDS
-        while (left := until - time.monotonic()) > 0 and not self._held.keys().isdisjoint(keys):
+        while (left := until - time.monotonic()) > 0 and not self._held.keys().isdisjoint(wanted):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._released.wait(), left)
 

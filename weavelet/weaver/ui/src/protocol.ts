@@ -381,7 +381,9 @@ export interface Stop {
 }
 
 /**
- * Ask for a `snapshot` and then deltas. `runs` empty is all; `metrics` adds the samples.
+ * Ask for a `snapshot` and then deltas. `metrics` adds the samples.
+ *
+ * `runs` empty is all; otherwise they are 100 at most.
  */
 export interface Subscribe {
   type: 'subscribe'
