@@ -111,6 +111,29 @@ async def test_every_command_leaves_a_line(tmp_path, caplog):
         assert f"{who}: {what} (entry {done['entry']['id']})" in caplog.text
         await talk.command("update_config", run="train", values={"lr": 7})
         assert f"{who}: refused UpdateConfig" in caplog.text
+        await talk.command("remove", run="train")
+        assert f"{who}: refused Remove {{'run': 'train'}}: run 'train' still lives" in caplog.text
+
+
+@asynchronous
+async def test_what_a_viewer_may_not_do_leaves_a_line_too(tmp_path, caplog):
+    """Whoever tries to command with a viewer's token is in the log, with what it was."""
+    caplog.set_level(logging.INFO, "weavelet.weaver")
+    async with serving(tmp_path) as service:
+        token = service.endpoint.viewer_token
+        async with talking(service.endpoint, token=token) as talk:
+            assert (await talk.command("stop", run="train"))["code"] == "forbidden"
+    assert "(viewer, 127.0.0.1): refused Stop {'run': 'train'}: a viewer's token" in caplog.text
+
+
+@asynchronous
+async def test_a_line_of_the_log_is_never_long(tmp_path, caplog):
+    """Whatever was asked for, and however long the error is that says so."""
+    caplog.set_level(logging.INFO, "weavelet.weaver")
+    async with serving(tmp_path) as service, talking(service.endpoint) as talk:
+        refused = await talk.command("stop", run="x" * 60_000)
+        assert refused["code"] == "unknown_run"
+    assert max(len(record.getMessage()) for record in caplog.records) < 1500
 
 
 @asynchronous

@@ -234,14 +234,8 @@ class Api:
                 client.send(self._log(request))
         elif isinstance(request, protocol.ReadHistory):
             await self._recall(client, request)
-        elif client.role != "operator":
-            raise CommandError("forbidden", "a viewer's token may look, not command")
-        elif isinstance(request, protocol.Remove):
-            removed = await self._scribe.remove(request.run, request.job)
-            log.info("%s: Remove of run %s, jobs %s", client.who, request.run, removed)
-            client.send(protocol.Removed(id=request.id, run=request.run, jobs=removed))
         else:
-            await self._command(client, request)
+            await self._obey(client, request)
 
     def _log(self, request: protocol.ReadLog) -> protocol.Log:
         job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
@@ -261,14 +255,30 @@ class Api:
             # It may be much to read; others have their turn in between.
             await client.allowance.turn(0)
 
+    async def _obey(self, client: Client, request: protocol.Command | protocol.Remove) -> None:
+        try:
+            if client.role != "operator":
+                raise CommandError("forbidden", "a viewer's token may look, not command")
+            if isinstance(request, protocol.Remove):
+                await self._remove(client, request)
+            else:
+                await self._command(client, request)
+        except CommandError as error:
+            log.info("%s: refused %s: %s", client.who, _brief(request), _cut(error.text))
+            raise
+
+    async def _remove(self, client: Client, request: protocol.Remove) -> None:
+        removed = await self._scribe.remove(request.run, request.job)
+        log.info("%s: Remove of run %s, jobs %s", client.who, request.run, removed)
+        client.send(protocol.Removed(id=request.id, run=request.run, jobs=removed))
+
     async def _command(self, client: Client, request: protocol.Command) -> None:
         entry_id = secrets.token_hex(8)
         take_back = self._news.expect(entry_id, client, request.id)
         try:
             await self._scribe.submit(request, entry_id=entry_id, author=client.author)
-        except CommandError as error:
+        except CommandError:
             take_back()
-            log.info("%s: refused %s: %s", client.who, _brief(request), error.text)
             raise
         log.info("%s: %s (entry %s)", client.who, _brief(request), entry_id)
 
@@ -306,11 +316,14 @@ def _is_reserved(author: str) -> bool:
     return author == AUTHOR or author.startswith(("rule:", "external."))
 
 
-def _brief(request: protocol.Command) -> str:
+def _brief(request: protocol.Command | protocol.Remove) -> str:
     said = {
         name: value
         for name, value in asdict(request).items()
         if name != "id" and not (value is None or value is False or value in _UNSAID)
     }
-    text = f"{type(request).__name__} {said}"
+    return _cut(f"{type(request).__name__} {said}")
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MAX_BRIEF else f"{text[:_MAX_BRIEF]}..."
