@@ -20,6 +20,7 @@ from weavelet.messages import ReportBatch, Scalar
 from weavelet.weaver import protocol
 from weavelet.weaver.lives import Job
 from weavelet.weaver.protocol import ReadHistory, Series, to_json
+from weavelet.weaver.views import shown_time
 
 ROOM = 1_000_000
 """Points of all curves together, of 48 bytes each."""
@@ -165,7 +166,7 @@ class History:
         for place in range(fresh, len(column)):
             value = _number(column[place])
             if value is not None:
-                curve.add(batch.steps[place], _time(batch.at[place]), value, most)
+                curve.add(batch.steps[place], shown_time(batch.at[place]), value, most)
 
     def _make_room(self) -> None:
         while self._curves > self._most_curves and len(self._replicas) > 1:
@@ -301,8 +302,3 @@ def _alike(one: float, other: float) -> bool:
 
 def _number(value: Scalar | None) -> float | None:
     return None if value is None or isinstance(value, str) else float(value)
-
-
-def _time(at: float) -> float:
-    # For display alone, and a client would not take the word for NaN as a time.
-    return at if math.isfinite(at) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -82,6 +83,11 @@ def metrics_message(run: str, job: str, batch: ReportBatch) -> Metrics:
         job=job,
         replica=batch.replica,
         steps=list(batch.steps),
-        at=list(batch.at),
+        at=[shown_time(at) for at in batch.at],
         columns={name: to_json(column) for name, column in batch.columns.items()},
     )
+
+
+def shown_time(at: float) -> float:
+    """A sample's time, for display alone: no client would take the word for NaN as one."""
+    return at if math.isfinite(at) else 0.0
