@@ -16,6 +16,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -34,6 +35,8 @@ AMEND_SECONDS = 0.5
 AUTHOR = "weaver"
 _TEXT_LIMIT = 500
 _MOST_NOTICES = 256
+_MOST_ADOPTED = 16
+"""Later lives of one replica of which it is kept that they took an entry over: the last ones."""
 _MOST_EARLY = 10_000
 
 
@@ -58,7 +61,7 @@ class Life:
     time: float
     at: float
     heard: dict[str, Outcome] = field(default_factory=dict)
-    adopted: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    adopted: dict[str, dict[str, Outcome]] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
     settled: dict[str, Outcome] | None = None
     settled_at: float = -math.inf
@@ -97,9 +100,20 @@ class Life:
         """The addressed replicas without an outcome."""
         return [replica for replica in self.entry.addressed if replica not in outcomes]
 
+    def adopt(self, outcome: Outcome) -> bool:
+        """A later life of a replica took the entry over. Returns whether that is news."""
+        lives = self.adopted.setdefault(outcome.replica, {})
+        if outcome.incarnation in lives:
+            return False
+        lives[outcome.incarnation] = outcome
+        if len(lives) > _MOST_ADOPTED:
+            del lives[next(iter(lives))]
+        return True
+
     def update(self, request: str = "") -> EntryUpdate:
         """What clients are told of it, in answer to `request`."""
-        outcomes = [*self.outcomes.values(), *self.adopted.values()]
+        adopted = chain.from_iterable(lives.values() for lives in self.adopted.values())
+        outcomes = [*self.outcomes.values(), *adopted]
         return EntryUpdate(
             id=request,
             entry=entry_view(self.run, self.job, self.entry, self.sequence, self.time),
@@ -158,8 +172,7 @@ class JobLog:
             self._early.keep(outcome.entry, outcome)
             return None
         if outcome.adopted:
-            place = (outcome.replica, outcome.incarnation)
-            return life if life.adopted.setdefault(place, outcome) is outcome else None
+            return life if life.adopt(outcome) else None
         known = life.heard.get(outcome.replica)
         if known is not None and (known.kind != "unknown" or outcome.kind == "unknown"):
             return None
@@ -218,6 +231,8 @@ class JobLog:
             return gone
         deadline = life.entry.deadline
         if deadline is not None and _past(life, now):
+            if not math.isfinite(deadline):
+                return f"its deadline is no time: {deadline:g}"
             return f"no answer within {deadline + GRACE:g} s"
         if deadline is None and fleet.silent(self.run, self.job, replica, now):
             return "not heard for a long time"
@@ -252,7 +267,10 @@ def bare(settled: Settled) -> Settled:
 
 def _past(life: Life, now: float) -> bool:
     deadline = life.entry.deadline
-    return deadline is not None and now - life.at > deadline + GRACE
+    if deadline is None:
+        return False
+    # With a deadline that is no number it would never be over.
+    return not math.isfinite(deadline) or now - life.at > deadline + GRACE
 
 
 def _kinds(outcomes: dict[str, Outcome]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from harness.weaver import lifecycle, outcome, registration, set_entry
@@ -208,3 +210,23 @@ def test_a_settled_for_what_is_not_in_the_log_is_passed_over(log, fleet):
     """An entry may have aged out before its Settled."""
     assert settle(log, Settled("gone", 2, (outcome("gone"),))) is None
     assert due(log, fleet) == []
+
+
+@pytest.mark.parametrize("deadline", [math.nan, math.inf, -math.inf])
+def test_a_deadline_that_is_no_number_is_past(log, fleet, deadline):
+    """An entry that carries one is settled like any other, and the log says why."""
+    log.read(set_entry(deadline=deadline), 2, 1000.0, 0.0)
+    (settled,) = due(log, fleet)
+    assert settled.outcomes[0].reason == f"its deadline is no time: {deadline:g}"
+    settle(log, settled)
+    assert due(log, fleet) == []
+
+
+def test_of_lives_without_number_the_last_are_shown(log):
+    """A replica that starts over and over adds no end of outcomes; the other keeps its own."""
+    life = log.read(set_entry(), 2, 1000.0, 0.0)
+    log.decided(outcome("e1", replica="rank-1", adopted=True))
+    for number in range(100):
+        assert log.decided(outcome("e1", incarnation=f"life-{number}", adopted=True)) is life
+    shown = [(one.replica, one.incarnation) for one in life.update().outcomes]
+    assert shown == [("rank-1", "a"), *(("rank-0", f"life-{number}") for number in range(84, 100))]

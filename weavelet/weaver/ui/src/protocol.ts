@@ -68,7 +68,8 @@ export interface DeviceView {
  *
  * `state` is accepted, delivered, then what it ended as: applied, rejected, failed, expired,
  * skipped, unknown, or mixed where replicas differ. `settled` says that no more will come.
- * `outcomes` has one of each replica, then one of each later life that adopted the entry.
+ * `outcomes` has one of each replica, then one of each later life that adopted the entry, the
+ * last 16 of a replica.
  */
 export interface EntryUpdate {
   type: 'entry'
