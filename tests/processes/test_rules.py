@@ -11,6 +11,8 @@ from harness.nats import asynchronous, running_bus, running_nats
 from harness.shell import Shell, up
 from harness.weaver import living, serving, talking
 from weavelet.weaver import umpire
+from weavelet.weaver.remedies import pause_on_bad_loss
+from weavelet.weaver.rules import Job, Pause
 from weavelet.wire.bus import Server
 
 HALVE = """
@@ -85,6 +87,49 @@ async def test_a_rules_command_is_applied_in_its_name(tmp_path):
         assert done["entry"]["body"]["values"] == {"lr": 0.05}
         told = await talk.until(lambda said: said["type"] == "status_update" and said.get("rules"))
         assert told["rules"][0]["fired"] == 1
+
+
+REMEDY = (
+    "from weavelet.weaver.remedies import pause_on_bad_loss\n"
+    "bad = pause_on_bad_loss('loss', name='bad')\n"
+)
+
+
+async def pauses(talk, count):
+    """The ids of the pauses in the job's log, once there are so many."""
+    while True:
+        log = await talk.ask("read_log", run="train")
+        found = [one["entry"]["id"] for one in log["entries"] if one["entry"]["kind"] == "pause"]
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(0.02)
+
+
+@asynchronous
+async def test_a_restarted_weaver_pauses_nobody_once_more(tmp_path):
+    """A job that was resumed in spite of NaN goes on, whichever weaver looks at it."""
+    rules = write(tmp_path, REMEDY)
+    async with (
+        serving(tmp_path / "home", rules=rules) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus) as (replica,),
+        talking(service.endpoint) as talk,
+    ):
+        await talk.rows(lambda rows: rows and rows["rank-0"]["state"] == "running")
+        await replica.report(loss=float("nan"))
+        await talk.until(lambda said: said["type"] == "entry" and said["entry"]["kind"] == "pause")
+    async with (
+        serving(tmp_path / "home", rules=rules) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        living(bus, incarnation="b") as (replica,),
+        talking(service.endpoint) as talk,
+    ):
+        await talk.rows(lambda rows: rows and rows["rank-0"]["incarnation"] == "b")
+        for replica.step, loss in enumerate(("nan", "nan", "1", "nan"), 7):
+            await replica.report(loss=float(loss))
+        found = await pauses(talk, 2)
+    again = Pause(Job("train", "j1", True, None, ()), key="10")
+    assert found[1:] == [pause_on_bad_loss(name="bad").entry_id(again)]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class JobLog:
     """The folded control log of one job.
 
     `last` is the sequence of the last entry read, `begun` whether there was a Begin, `notices` the
-    last of these, oldest first.
+    last of these, oldest first, and `authors` are those of all entries.
     """
 
     def __init__(self, run: str, job: str) -> None:
@@ -138,6 +138,7 @@ class JobLog:
         self.frozen_by: str | None = None
         self.lives: dict[str, Life] = {}
         self.notices: deque[Life] = deque(maxlen=_MOST_NOTICES)
+        self.authors: set[str] = set()
         self._open: dict[str, Life] = {}
         self._early: Waiting[str, Outcome] = Waiting(_MOST_EARLY)
 
@@ -153,6 +154,7 @@ class JobLog:
             self.frozen_by = entry.author if isinstance(entry.body, Freeze) else None
         life = Life(self.run, self.job, entry, sequence, time, at)
         self.lives[entry.id] = life
+        self.authors.add(entry.author)
         if isinstance(entry.body, Notice):
             self.notices.append(life)
         if life.asks:

@@ -26,8 +26,10 @@ def pause_on_bad_loss(
     """Pause a job as soon as `metric` is NaN or infinite on any replica, or explodes.
 
     It explodes where it is above `factor` times the median of the 50 samples before, once there
-    have been 20. A job that was resumed all the same is paused again only after a good sample.
+    have been 20. A job that was resumed all the same is paused again only after a good sample, by
+    a weaver that was started since as well.
     """
+    paused_before: dict[tuple[str, str], bool] = {}
     bad: set[tuple[str, str, str]] = set()
     seen: dict[tuple[str, str, str], int] = {}
 
@@ -35,6 +37,8 @@ def pause_on_bad_loss(
     def pause(fleet: Fleet) -> Iterator[Order]:
         for job, replica in _each(fleet):
             who = (job.run, job.name, replica.name)
+            if paused_before.setdefault(who[:2], name in job.commanded_by) and who not in seen:
+                bad.add(who)
             samples = replica.recent(metric)
             start = _first_new(samples, seen.get(who))
             for place in range(start, len(samples)):

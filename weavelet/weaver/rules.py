@@ -68,13 +68,17 @@ class Replica:
 
 @dataclass(frozen=True)
 class Job:
-    """A live job; `newest` if it is the one of its run that commands go to by default."""
+    """A live job; `newest` if it is the one of its run that commands go to by default.
+
+    `commanded_by` names the rules whose commands are in its log, also those of an earlier weaver.
+    """
 
     run: str
     name: str
     newest: bool
     frozen_by: str | None
     replicas: tuple[Replica, ...] = field(repr=False)
+    commanded_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

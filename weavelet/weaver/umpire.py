@@ -151,11 +151,17 @@ class Umpire:
             name=job.name,
             newest=newest,
             frozen_by=job.frozen_by,
+            commanded_by=self._commanded_by(job),
             replicas=tuple(
                 self._replica((job.run, job.name, name), replica.current, now)
                 for name, replica in job.replicas.items()
             ),
         )
+
+    def _commanded_by(self, job: lives.Job) -> frozenset[str]:
+        found = self._ingest.logs.get((job.run, job.name))
+        authors = found.authors if found else ()
+        return frozenset(post.rule.name for post in self._posts if post.rule.author in authors)
 
     def _replica(
         self, who: tuple[str, str, str], life: lives.Incarnation, now: float

@@ -18,7 +18,7 @@ from weavelet.weaver.rules import Act, Fleet, Freeze, Job, Pause, Replica, Resum
 JOB = Job("train", "j1", True, None, ())
 
 
-def fleet_of(*losses, lr=0.1, first=0, state="running", metric="loss"):
+def fleet_of(*losses, lr=0.1, first=0, state="running", metric="loss", commanded_by=()):
     """A fleet of one replica that has reported these."""
     samples = tuple((first + at, loss) for at, loss in enumerate(losses))
     replica = Replica(
@@ -31,7 +31,7 @@ def fleet_of(*losses, lr=0.1, first=0, state="running", metric="loss"):
         controls={"lr": lr},
         samples={metric: samples},
     )
-    return Fleet((Job("train", "j1", True, None, (replica,)),))
+    return Fleet((Job("train", "j1", True, None, (replica,), frozenset(commanded_by)),))
 
 
 def write(tmp_path, text, name="rules.py"):
@@ -183,6 +183,23 @@ def test_a_loss_that_is_no_number_pauses(value):
     assert bad.orders(fleet_of(1.0, 1.0, value, value, 1.0)) == []
     (again,) = bad.orders(fleet_of(1.0, 1.0, value, value, 1.0, value))
     assert again.key == "5"
+
+
+def test_a_loss_that_a_weaver_before_has_paused_for_pauses_no_more():
+    """A job that was resumed all the same goes on, until a good sample has come and a bad one."""
+    bad = pause_on_bad_loss()
+    for losses in ((), (math.nan,), (math.nan, math.nan), (math.nan, math.nan, 1.0)):
+        assert bad.orders(fleet_of(*losses, commanded_by={"pause_on_bad_loss"})) == []
+    (order,) = bad.orders(fleet_of(math.nan, math.nan, 1.0, math.nan))
+    assert order.key == "3"
+
+
+def test_a_pause_of_its_own_is_none_of_a_weaver_before():
+    """A replica that is first heard after it pauses for a bad loss of its own."""
+    bad = pause_on_bad_loss()
+    assert bad.orders(fleet_of()) == []
+    (order,) = bad.orders(fleet_of(math.nan, commanded_by={"pause_on_bad_loss"}))
+    assert order.key == "0"
 
 
 def test_a_sample_between_two_looks_is_seen():
