@@ -9,6 +9,9 @@ from msgspec.structs import replace
 
 from weavelet.weaver import protocol
 
+ENDED = ("exited", "crashed")
+"""The states of a replica whose process is no more."""
+
 
 class Fleet:
     """Feed it what `Client.watch` yields; read `jobs`, `devices` and `rules` at any time."""

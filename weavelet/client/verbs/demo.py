@@ -20,23 +20,24 @@ from cyclopts import Parameter
 from weavelet.client.address import Address, link
 from weavelet.client.connection import Connection
 from weavelet.client.demo_display import Bars, Display, Lines
-from weavelet.client.fleet import Fleet
+from weavelet.client.fleet import ENDED, Fleet
 from weavelet.exceptions import CommandError
 from weavelet.settings import Endpoint
 from weavelet.weaver import protocol
 
 RUN = "demo"
 _PAUSE_SECONDS = 0.015
+_STEP_SECONDS = _PAUSE_SECONDS + 0.002
+_STEPS = 18_000
 _LAST_WORD_SECONDS = 2.0
 _END_SECONDS = 5.0
 _LOG_TAIL_LINES = 15
-_ENDED = ("exited", "crashed")
 
 
 def demo(
     *,
     headless: Annotated[bool, Parameter(help="Plain lines instead of progress bars.")] = False,
-    steps: Annotated[int, Parameter(help="How long each trains [2400].")] = 2400,
+    steps: Annotated[int, Parameter(help=f"How long each trains [{_STEPS}: 5 minutes].")] = _STEPS,
     replicas: Annotated[int, Parameter(help="How many trainers [2].")] = 2,
     port: Annotated[int, Parameter(help="Of the weaver [any free one].")] = 0,
 ) -> None:
@@ -130,12 +131,19 @@ To steer it from another terminal:
     weavelet pause {RUN} --for 10s
     weavelet log {RUN}
     weavelet stop {RUN}
-Training starts in a moment and takes about {steps * (_PAUSE_SECONDS + 0.002):.0f} s: each trainer \
-rests {_PAUSE_SECONDS * 1000:g} ms
-after each of its {steps} steps, to leave time to try these.
+Training starts in a moment and takes about {_duration(steps * _STEP_SECONDS)}, so that there \
+is time to try these: each
+trainer rests {_PAUSE_SECONDS * 1000:g} ms after each of its {steps} steps. \
+Ctrl-C here ends it sooner.
 """,
         flush=True,
     )
+
+
+def _duration(seconds: float) -> str:
+    """`41 s`, `5 minutes`."""
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes > 1 else f"{seconds:.0f} s"
 
 
 async def _train(home: Path, names: list[str], steps: int) -> None:
@@ -227,7 +235,7 @@ async def _follow(endpoint: Endpoint, display: Display, waiting: set[str]) -> No
 
 
 def _is_told(replica: protocol.ReplicaView, seen: dict[str, int]) -> bool:
-    return replica.state in _ENDED and seen.get(replica.replica, -1) >= (replica.step or 0)
+    return replica.state in ENDED and seen.get(replica.replica, -1) >= (replica.step or 0)
 
 
 def _updates(connection: Connection) -> AsyncGenerator[protocol.ServerMessage, None]:
