@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -21,7 +22,7 @@ import pathlib
 from typing import Annotated
 
 path = pathlib.Path(sys.argv[1])
-w = weavelet.session("trainer-0")
+w = weavelet.session(*sys.argv[2:])
 declare(w)
 
 @w.handler("size", unit="images", danger=True)
@@ -72,6 +73,7 @@ def train(shell, run, tmp_path):
         return training(
             RESUMING,
             str(tmp_path / "state.json"),
+            "trainer-0",
             WEAVELET_HOME=str(shell.home),
             WEAVELET_RUN=run,
             WEAVELET_JOB="j1",
@@ -92,12 +94,13 @@ def ready(shell, run, incarnation=None):
     """Wait for the replica, or for this life of it, and its controls."""
     return shell.until_listed(
         run,
-        lambda replica: (
-            len(replica["controls"]) == 5
-            and replica["state"] == "running"
-            and incarnation in (None, replica["incarnation"])
-        ),
+        lambda replica: is_ready(replica) and incarnation in (None, replica["incarnation"]),
     )
+
+
+def is_ready(replica):
+    """Whether it trains and all its controls are known."""
+    return len(replica["controls"]) == 5 and replica["state"] == "running"
 
 
 def as_user(shell, user, *arguments):
@@ -196,6 +199,34 @@ def test_a_resumed_life_applies_nothing_twice_and_the_record_tells_of_both(
     assert records[3]["changes"] == [{"name": "gain", "old": 1.0, "new": 3.0}]
     assert set(records[0]) == {"kind", *RecordedSet.__struct_fields__}
     assert f"applied at step {adopted['step']} (adopted)  gain 1 -> 3" in log.stdout
+
+
+def test_a_crashed_script_goes_on_with_what_was_set_where_it_is_given_its_job(shell, tmp_path, run):
+    """The job that `show` names makes its next launch a life of it; any other launch is new."""
+
+    def launched(**environment):
+        names = {"WEAVELET_HOME": str(shell.home), "WEAVELET_RUN": run, **environment}
+        return training(RESUMING, str(tmp_path / "state.json"), **names)
+
+    with launched() as first:
+        ready(shell, run)
+        assert shell("act", run, "checkpoint").returncode == 0
+        assert shell("set", run, "lr=0.2").returncode == 0
+        first.kill()
+    job = re.match(rf"{run}, job (\S+):", shell("show", run).stdout)[1]
+    with launched(WEAVELET_JOB=job) as second:
+        adopted = second.event("change")
+        second.kill()
+    with launched() as third:
+        third.event("started")
+        fresh = shell.until_listed(run, lambda replica: replica["job"] != job and is_ready(replica))
+    assert (adopted["change"], adopted["old"], adopted["new"]) == ("lr", 0.1, 0.2)
+    assert value_of(fresh, "lr") == 0.1
+
+
+def value_of(replica, name):
+    """What a control of a replica is set to."""
+    return next(each["value"] for each in replica["controls"] if each["name"] == name)
 
 
 def second_life(shell, run, first):
