@@ -77,10 +77,11 @@ for number in range(10_000_000):
 """
 
 
-def run(*command, **environment):
+def run(*command, cwd=None, **environment):
     """The finished process of `weavelet run -- command`, where no server is."""
     return subprocess.run(
         [WEAVELET, "run", *command],
+        cwd=cwd,
         env={**clean_environment(), "WEAVELET_HOME": "/nonexistent", **environment},
         capture_output=True,
         text=True,
@@ -161,6 +162,14 @@ def test_a_command_that_cannot_run_says_so():
         run("--run", "no slug", "--", "true").returncode,
     ]
     assert codes == [127, 126, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["train.py", "./train.py"])
+def test_a_script_without_its_interpreter_is_told_how_it_is_run(tmp_path, name):
+    """Named as a file of this folder, whether a shell would look for it there or not."""
+    (tmp_path / "train.py").touch()
+    done = run(name, cwd=tmp_path)
+    assert f"a script is run by its interpreter: weavelet run -- python {name}" in done.stderr
 
 
 def test_other_programmes_load_nothing_of_weavelet():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -44,12 +45,16 @@ def run(
     try:
         os.execvpe(command[0], list(command), environment)  # noqa: S606  the user's own command
     except FileNotFoundError as error:
-        msg = f"there is no command {command[0]!r}"
+        hint = _interpreted(command[0]) if Path(command[0]).is_file() else ""
+        msg = f"there is no command {command[0]!r}{hint}"
         raise CommandError("usage", msg, exit_code=_NOT_FOUND) from error
     except OSError as error:
-        msg = f"cannot run {command[0]!r} ({error.strerror}); a script is run by its interpreter: "
-        msg += f"weavelet run -- python {command[0]}"
+        msg = f"cannot run {command[0]!r} ({error.strerror}){_interpreted(command[0])}"
         raise CommandError("usage", msg, exit_code=_NOT_EXECUTABLE) from error
+
+
+def _interpreted(script: str) -> str:
+    return f"; a script is run by its interpreter: weavelet run -- python {shlex.quote(script)}"
 
 
 def _hook() -> Path:
