@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harness.nats import asynchronous, running_bus, running_nats
-from harness.shell import Shell, up
+from harness.shell import Shell, Up, up
 from harness.weaver import living, serving, talking
 from weavelet.weaver import umpire
 from weavelet.weaver.remedies import pause_on_bad_loss
@@ -241,6 +241,21 @@ def test_a_file_that_does_not_parse_starts_nothing(tmp_path, detach):
     assert done.returncode == 2
     assert f"{path}, line 2: " in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_up_names_the_rules_that_it_has_loaded(tmp_path, detach):
+    """Whoever starts it sees that the file was read, and what was in it."""
+    path = write(tmp_path, HALVE + WRONG)[0]
+    shell = Shell(tmp_path / "home")
+    server = Up(shell, "--rules", str(path), *detach)
+    try:
+        server.start()
+        assert "To look only: " in server.process.stdout.readline()
+        assert server.process.stdout.readline() == "Rules: halve, wrong\n"
+    finally:
+        server.close()
+        shell("down")
 
 
 def test_rules_for_a_server_that_is_up_are_no_success(tmp_path):

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +71,8 @@ def up(
     from weavelet.weaver.service import Options, serve  # noqa: PLC0415
 
     # Before anything is started, in the foreground too where it goes on in the background.
-    load_all(rules := tuple(path.expanduser().absolute() for path in rules))
+    loaded = load_all(rules := tuple(path.expanduser().absolute() for path in rules))
+    names = [rule.name for rule in loaded]
     folder = (home or settings.home()).expanduser().absolute()
     if (endpoint := running(folder)) is not None:
         _tell(endpoint, "Already up", json=json)
@@ -96,11 +97,13 @@ def up(
     )
     if detach:
         endpoint = _start_detached(folder, msgspec.structs.asdict(options))
-        return _tell(endpoint, "Up, in the background", json=json)
+        return _tell(endpoint, "Up, in the background", names, json=json)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("weavelet").setLevel(logging.INFO)
     try:
-        asyncio.run(serve(options, started=lambda endpoint: _tell(endpoint, "Up", json=json)))
+        asyncio.run(
+            serve(options, started=lambda endpoint: _tell(endpoint, "Up", names, json=json))
+        )
     except AlreadyUpError as error:
         _tell(error.endpoint, "Already up", json=json)
     return None
@@ -110,14 +113,15 @@ def _absolute(path: Path | None) -> Path | None:
     return path.expanduser().absolute() if path else None
 
 
-def _tell(endpoint: Endpoint, what: str, *, json: bool) -> None:
+def _tell(endpoint: Endpoint, what: str, rules: Sequence[str] = (), *, json: bool) -> None:
     page = link(endpoint.http_url, endpoint.token)
     viewer = link(endpoint.http_url, endpoint.viewer_token)
     if json:
         told = {"url": endpoint.http_url, "link": page, "viewer_link": viewer}
         output.print_json({**told, "pid": endpoint.pid, "host": endpoint.host})
     else:
-        print(f"{what}: {page}\nTo look only: {viewer}", flush=True)
+        of_rules = f"\nRules: {', '.join(rules)}" if rules else ""
+        output.say(f"{what}: {page}\nTo look only: {viewer}{of_rules}")
 
 
 def _start_detached(folder: Path, options: Mapping[str, Any]) -> Endpoint:
