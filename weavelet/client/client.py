@@ -84,9 +84,13 @@ class Client:
         self._thread.join()
         self._loop.close()
 
+    def snapshot(self, runs: Sequence[str] = ()) -> protocol.Snapshot:
+        """The fleet as it is now, or some runs of it: jobs, devices and the weaver's rules."""
+        return self._wait_for(self._snapshot(list(runs)))
+
     def jobs(self, runs: Sequence[str] = ()) -> list[protocol.JobView]:
         """Every job that the weaver knows, or those of some runs, with replicas and controls."""
-        return self._wait_for(self._snapshot(list(runs))).jobs
+        return self.snapshot(runs).jobs
 
     def job(self, run: str, job: str | None = None) -> protocol.JobView:
         """One job of a run; without `job` its newest live one, else its newest.

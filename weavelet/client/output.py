@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 
+from weavelet.client.fleet import ENDED
 from weavelet.weaver import protocol
 
 _SHOWN_METRICS = 4
+_DRY_RUN = "dry run"
+_WOULD_APPLY = "would apply"
 
 
 def as_json(value: Any) -> str:
@@ -67,9 +70,9 @@ def metrics_text(metrics: Mapping[str, Any], most: int = _SHOWN_METRICS) -> str:
     return "  ".join(shown)
 
 
-def rate_text(rate: float) -> str:
-    """Steps a second, empty while there are none."""
-    return f"{rate:.3g}/s" if rate else ""
+def rate_text(replica: protocol.ReplicaView) -> str:
+    """Steps a second, empty while there are none, and of a replica that has ended."""
+    return f"{replica.rate:.3g}/s" if replica.rate and replica.state not in ENDED else ""
 
 
 def step_text(step: int | None) -> str:
@@ -103,8 +106,10 @@ def clock(at: float) -> str:
 
 
 def outcome_text(outcome: protocol.OutcomeView) -> str:
-    """`applied at step 812  lr 0.1 -> 0.01`, or why not."""
-    head = outcome.outcome if outcome.step is None else f"{outcome.outcome} at step {outcome.step}"
+    """`applied at step 812  lr 0.1 -> 0.01`, or why not; `would apply` where that was asked."""
+    at = "" if outcome.step is None else f" at step {outcome.step}"
+    is_dry_run = (outcome.outcome, outcome.reason) == ("skipped", _DRY_RUN)
+    head = f"{_WOULD_APPLY} ({_DRY_RUN}{at})" if is_dry_run else outcome.outcome + at
     parts = [head + (" (adopted)" if outcome.adopted else "")]
     parts += [
         f"{change.name} {value_text(change.old)} -> {value_text(change.new)}"
@@ -112,27 +117,40 @@ def outcome_text(outcome: protocol.OutcomeView) -> str:
     ]
     if outcome.result is not None:
         parts.append(f"result {value_text(outcome.result)}")
-    if outcome.reason:
+    if outcome.reason and not is_dry_run:
         parts.append(outcome.reason)
     return "  ".join(parts)
 
 
+def fate_text(update: protocol.EntryUpdate) -> str:
+    """Where an entry is in its life; `would apply` for a dry run that found nothing wrong."""
+    is_dry_run = update.state == "skipped" and update.entry.body.get("dry_run")
+    return _WOULD_APPLY if is_dry_run else update.state
+
+
 def entry_text(entry: protocol.EntryView) -> str:
-    """What an entry asks for: `set lr=0.01`, `pause for 600 s`, `act evaluate`."""
-    body = entry.body
-    if entry.kind == "set":
-        text = "set " + " ".join(f"{name}={value_text(v)}" for name, v in body["values"].items())
-        text += " (dry run)" if body.get("dry_run") else ""
-    elif entry.kind == "act":
-        given = [f"{name}={value_text(v)}" for name, v in body.get("arguments", {}).items()]
-        text = " ".join(["act", str(body.get("name", "")), *given])
-    elif entry.kind == "notice":
-        given = [f"{name}={value_text(v)}" for name, v in body.get("detail", {}).items()]
-        text = " ".join(["notice", str(body.get("kind", "")), *given])
-    elif entry.kind == "pause" and body.get("lease"):
-        text = f"pause for {number(body['lease'])} s"
-    else:
-        text = entry.kind
-    if body.get("reason"):
-        text += f" ({body['reason']})"
-    return text + (f" at step {entry.at_step}" if entry.at_step is not None else "")
+    """What an entry asks for, of whom: `set lr=0.01 if lr=0.1 on rank-1`, `pause for 600 s`."""
+    text = _asked(entry.kind, entry.body)
+    if entry.body.get("reason"):
+        text += f" ({entry.body['reason']})"
+    if entry.at_step is not None:
+        text += f" at step {entry.at_step}"
+    return text + (f" on {', '.join(entry.targets)}" if entry.targets else "")
+
+
+def _asked(kind: str, body: Mapping[str, Any]) -> str:
+    if kind == "set":
+        condition = f" if {_pairs(body['expect'])}" if body.get("expect") else ""
+        dry = f" ({_DRY_RUN})" if body.get("dry_run") else ""
+        return f"set {_pairs(body['values'])}{condition}{dry}"
+    if kind == "act":
+        return f"act {body.get('name', '')} {_pairs(body.get('arguments', {}))}".rstrip()
+    if kind == "notice":
+        return f"notice {body.get('kind', '')} {_pairs(body.get('detail', {}))}".rstrip()
+    if kind == "pause" and body.get("lease"):
+        return f"pause for {number(body['lease'])} s"
+    return kind
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value_text(value)}" for name, value in values.items())

@@ -71,6 +71,8 @@ def test_entries_read_like_the_command_that_made_them():
         output.entry_text(entry("pause", {"lease": 600.0})),
         output.entry_text(entry("stop", {"reason": "diverged"})),
         output.entry_text(entry("set", {"values": {"lr": 1.0}, "dry_run": True})),
+        output.entry_text(entry(targets=["rank-1", "rank-2"])),
+        output.entry_text(entry("set", {"values": {"lr": 1.0}, "expect": {"lr": 0.1, "on": True}})),
     ]
     assert texts == [
         "set lr=0.01 at step 9",
@@ -78,6 +80,8 @@ def test_entries_read_like_the_command_that_made_them():
         "pause for 600 s",
         "stop (diverged)",
         "set lr=1 (dry run)",
+        "set lr=0.01 on rank-1, rank-2",
+        "set lr=1 if lr=0.1 on=true",
     ]
 
 
@@ -96,6 +100,39 @@ def test_the_log_says_once_what_all_replicas_said():
     late = OutcomeView(replica="rank-1", outcome="expired")
     mixed = EntryUpdate(entry=entry(), state="mixed", settled=True, outcomes=[APPLIED, late])
     assert _row(mixed)[-1].endswith("lr 0.1 -> 0.01; rank-1: expired")
+
+
+def test_the_log_says_how_many_of_those_asked_have_answered():
+    """What one of two said is not taken for what both did; an adopted outcome counts as one."""
+    asked = entry(addressed=["rank-0", "rank-1"])
+    update = EntryUpdate(entry=asked, state="unknown", settled=True, outcomes=[APPLIED])
+    assert _row(update)[-1].endswith("lr 0.1 -> 0.01  on 1 of 2")
+    one = entry(targets=["rank-0"], addressed=["rank-0"])
+    update = EntryUpdate(entry=one, state="applied", settled=True, outcomes=[APPLIED])
+    assert _row(update)[-2:] == ("set lr=0.01 on rank-0", "applied at step 812  lr 0.1 -> 0.01")
+
+
+def test_a_dry_run_says_what_would_be_done():
+    """Nothing was skipped: it was asked only; what else was skipped is called so."""
+    changes = [ChangeView("lr", 0.1, 0.01)]
+    dry = OutcomeView(replica="r", outcome="skipped", step=8, changes=changes, reason="dry run")
+    assert output.outcome_text(dry) == "would apply (dry run at step 8)  lr 0.1 -> 0.01"
+    asked = entry(body={"values": {"lr": 0.01}, "dry_run": True})
+    update = EntryUpdate(entry=asked, state="skipped", settled=True, outcomes=[dry])
+    assert output.fate_text(update) == "would apply"
+    late = OutcomeView(replica="r", outcome="skipped", reason="overtaken")
+    assert output.outcome_text(late) == "skipped  overtaken"
+    assert output.fate_text(EntryUpdate(entry=entry(), state="skipped", settled=True)) == "skipped"
+
+
+def test_what_has_ended_has_no_rate():
+    """The last one known says nothing of a process that is no more."""
+    row = {"run": "train", "job": "j1", "replica": "r", "incarnation": "i", "rate": 61.23}
+    assert output.rate_text(ReplicaView(state="running", **row)) == "61.2/s"
+    assert [output.rate_text(ReplicaView(state=s, **row)) for s in ("exited", "crashed")] == [
+        "",
+        "",
+    ]
 
 
 def test_watch_lines_hold_state_step_rate_and_metrics():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from weavelet.client import output
 from weavelet.client.client import Client
 from weavelet.client.options import Job, Json
@@ -42,10 +40,14 @@ def _outcomes(update: protocol.EntryUpdate) -> str:
     for outcome in update.outcomes:
         earlier = f"{told[outcome.replica]}, then " if outcome.replica in told else ""
         told[outcome.replica] = earlier + output.outcome_text(outcome)
-    same = Counter(told.values())
-    if not same:
-        return update.state
-    if len(same) == 1:
-        only = next(iter(told.values()))
-        return only if len(told) == 1 else f"{only}  on all {len(told)}"
+    if not told:
+        return output.fate_text(update)
+    if len(same := set(told.values())) == 1:
+        return same.pop() + _share(len(told), len({*update.entry.addressed, *told}))
     return "; ".join(f"{replica}: {outcome}" for replica, outcome in told.items())
+
+
+def _share(told: int, asked: int) -> str:
+    if told < asked:
+        return f"  on {told} of {asked}"
+    return f"  on all {asked}" if asked > 1 else ""

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from weavelet.client import output
+from weavelet.client.alarms import alarms_of_rules
 from weavelet.client.client import Client
 from weavelet.client.fleet import in_order
 from weavelet.client.options import Json
@@ -22,7 +23,8 @@ def ls(
 ) -> None:
     """List runs, jobs and replicas."""
     with Client() as client:
-        jobs = client.jobs()
+        fleet = client.snapshot()
+    jobs = fleet.jobs
     if json:
         output.print_json({"jobs": jobs})
         return
@@ -31,8 +33,10 @@ def ls(
         print("No runs yet. Start a training that opens a weavelet.session().")
         return
     output.say(output.table(_HEADER, _rows(shown)))
-    if len(shown) < len(jobs):
-        print(f"{len(jobs) - len(shown)} earlier jobs not shown: weavelet ls --all")
+    if hidden := len(jobs) - len(shown):
+        print(f"{hidden} earlier job{'' if hidden == 1 else 's'} not shown: weavelet ls --all")
+    for line in alarms_of_rules(fleet.rules):
+        output.say(line)
 
 
 _HEADER = ("RUN", "JOB", "REPLICA", "STATE", "STEP", "RATE", "METRICS")
@@ -56,6 +60,6 @@ def _columns(replica: protocol.ReplicaView) -> tuple[str, ...]:
         replica.replica,
         output.state_text(replica),
         output.step_text(replica.step),
-        output.rate_text(replica.rate),
+        output.rate_text(replica),
         output.metrics_text(replica.metrics),
     )

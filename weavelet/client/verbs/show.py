@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weavelet.client import output
-from weavelet.client.alarms import alarms, work_text
+from weavelet.client.alarms import alarms, alarms_of_rules, work_text
 from weavelet.client.client import Client
 from weavelet.client.commanding import addressed, registered
 from weavelet.client.expectation import describe
@@ -18,11 +18,12 @@ def show(run: str, /, *, job: Job = None, json: Json = False) -> None:
     """Show the controls, actions and replicas of a run."""
     with Client() as client:
         found = client.job(run, job)
+        rules = [] if json else client.snapshot([run]).rules
     if json:
         output.print_json({"job": found})
         return
     output.say(_title(found))
-    for line in alarms(found):
+    for line in [*alarms(found), *alarms_of_rules(rules)]:
         output.say(line)
     concerned = addressed(found, ())
     controls = registered(concerned, "control").values()
@@ -106,7 +107,7 @@ def _replica_row(replica: protocol.ReplicaView) -> tuple[str, ...]:
         replica.replica,
         output.state_text(replica),
         output.step_text(replica.step),
-        output.rate_text(replica.rate),
+        output.rate_text(replica),
         work_text(replica.work),
         "" if replica.rank is None else f"{replica.rank}/{replica.world_size or '?'}",
         replica.host,

@@ -128,7 +128,7 @@ def _picture(
         ("replica", lambda replica: replica.replica),
         ("state", output.state_text),
         ("step", lambda replica: output.step_text(replica.step)),
-        ("rate", lambda replica: output.rate_text(replica.rate)),
+        ("rate", output.rate_text),
         ("device", lambda replica: _devices_text(replica, devices)),
         ("dropped", lambda replica: str(replica.dropped or "")),
         ("metrics", lambda replica: output.metrics_text(replica.metrics)),
@@ -171,14 +171,15 @@ def replica_line(replica: protocol.ReplicaView) -> str:
     """`trainer-0  running  step 812  61.2/s  loss 0.31`."""
     parts = [replica.replica, output.state_text(replica)]
     parts += [f"step {replica.step}"] if replica.step is not None else []
-    parts += [output.rate_text(replica.rate), output.metrics_text(replica.metrics)]
+    parts += [output.rate_text(replica), output.metrics_text(replica.metrics)]
     parts += [replica.reason or ""]
     return "  ".join(filter(None, parts))
 
 
 def entry_line(update: protocol.EntryUpdate) -> str:
     """`13:02:11  set lr=0.01  applied  trainer-0 applied at step 812  lr 0.1 -> 0.01`."""
-    parts = [output.clock(update.entry.time), output.entry_text(update.entry), update.state]
+    parts = [output.clock(update.entry.time), output.entry_text(update.entry)]
+    parts.append(output.fate_text(update))
     if update.settled:
         parts += [
             f"{outcome.replica} {output.outcome_text(outcome)}" for outcome in update.outcomes
