@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from weavelet.client import output, text
 from weavelet.client.client import Client, Progress
+from weavelet.client.fleet import ENDED
 from weavelet.client.result import Result
 from weavelet.exceptions import CommandError
 from weavelet.weaver import protocol
 
 _SILENT_SECONDS = 1.0
-_ENDED = ("exited", "crashed")
 
 
 def addressed(job: protocol.JobView, replicas: Sequence[str]) -> list[protocol.ReplicaView]:
@@ -29,7 +29,7 @@ def addressed(job: protocol.JobView, replicas: Sequence[str]) -> list[protocol.R
             raise text.unknown("replica", name, known, code="unknown_replica")
     if replicas:
         return [known[name] for name in replicas]
-    return [each for each in job.replicas if each.state not in _ENDED] or list(job.replicas)
+    return [each for each in job.replicas if each.state not in ENDED] or list(job.replicas)
 
 
 def registered(
@@ -42,6 +42,32 @@ def registered(
             if control.kind == kind:
                 found.setdefault(control.name, control)
     return found
+
+
+def declared(
+    replicas: Collection[protocol.ReplicaView], kind: str, names: Iterable[str]
+) -> dict[str, protocol.ControlView]:
+    """As `registered`, with all of these names among them.
+
+    Raises:
+        CommandError: `unknown_control`; the text says so where one may still be declared.
+    """
+    found = registered(replicas, kind)
+    starting = [each.replica for each in replicas if each.state == "starting"]
+    for name in names:
+        if name not in found:
+            error = text.unknown(kind, name, found)
+            raise _too_early(error, starting) if starting else error
+    return found
+
+
+def _too_early(error: CommandError, starting: Sequence[str]) -> CommandError:
+    who = f"{starting[0]} is" if len(starting) == 1 else f"{len(starting)} replicas are"
+    msg = (
+        f"{error.text} But {who} still starting, and what it declares is known from its first "
+        "poll() on: try again in a moment."
+    )
+    return CommandError(error.code, msg, known=error.known)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ import msgspec
 from weavelet.client.expectation import admits, describe, resolve, variants, violation
 from weavelet.exceptions import CommandError
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_WORDS = ("true", "false")
+_BOOLEANS = {"true": True, "false": False}
+_DIGITS = {"1": True, "0": False}
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}
 _NUMERIC = {"integer", "number"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -22,20 +24,23 @@ _ABSENT = object()
 Schema = Mapping[str, Any]
 
 
-def assignments(pairs: Sequence[str], *, at_least: int = 0) -> dict[str, str]:
+def assignments(pairs: Sequence[str], *, at_least: int = 0, option: str = "") -> dict[str, str]:
     """`["lr=0.1"]` as `{"lr": "0.1"}`; only the first `=` of each divides.
+
+    `option` is where they were given, for the errors.
 
     Raises:
         CommandError: `invalid_value` if one has no `=`, a name comes twice, or there are too few.
     """
     values: dict[str, str] = {}
+    place = f"{option}: " if option else ""
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            msg = f"expected name=value, got {pair!r}"
+            msg = f"{place}expected name=value, got {pair!r}"
             raise CommandError("invalid_value", msg, exit_code=2)
         if name in values:
-            msg = f"{name} is given twice: {values[name]!r} and {text!r}"
+            msg = f"{place}{name} is given twice: {values[name]!r} and {text!r}"
             raise CommandError("invalid_value", msg, exit_code=2)
         values[name] = text
     if len(values) < at_least:
@@ -44,8 +49,10 @@ def assignments(pairs: Sequence[str], *, at_least: int = 0) -> dict[str, str]:
     return values
 
 
-def control_values(texts: Mapping[str, str], schemas: Mapping[str, Schema]) -> dict[str, Any]:
-    """Each text as a value of the control that it names.
+def control_values(
+    texts: Mapping[str, str], schemas: Mapping[str, Schema], *, option: str = ""
+) -> dict[str, Any]:
+    """Each text as a value of the control that it names; `option` is where it was given.
 
     Raises:
         CommandError: `unknown_control`, or `invalid_value` for text that fits no type.
@@ -53,7 +60,10 @@ def control_values(texts: Mapping[str, str], schemas: Mapping[str, Schema]) -> d
     for name in texts:
         if name not in schemas:
             raise unknown("control", name, schemas)
-    return {name: value(name, text, schemas[name]) for name, text in texts.items()}
+    return {
+        name: value(f"{option} {name}".lstrip(), text, schemas[name])
+        for name, text in texts.items()
+    }
 
 
 def arguments(action: str, texts: Mapping[str, str], schema: Schema) -> dict[str, Any]:
@@ -82,7 +92,8 @@ def value(name: str, text: str, schema: Schema) -> Any:
     """The value that `text` stands for.
 
     Where a schema leaves a choice: null, then true and false, numbers, lists and objects as JSON,
-    and a string last; where only a string is allowed, the text as it was typed.
+    and a string last; where only a string is allowed, the text as it was typed. For true and false
+    also 1 and 0, yes and no, on and off, unless the type knows these as something else.
 
     Raises:
         CommandError: `invalid_value`, saying what was expected.
@@ -141,8 +152,8 @@ def _candidates(
     parsed = _json(text)
     if ("null" in kinds or anything) and text == "null":
         yield None
-    if "boolean" in kinds and text.lower() in (_WORDS if kinds & _NUMERIC else _BOOLEANS):
-        yield _BOOLEANS[text.lower()]
+    if "boolean" in kinds:
+        yield from _truths(text.lower(), kinds)
     if "integer" in kinds and (whole := _integer(text)) is not None:
         yield whole
     if "number" in kinds and (real := _number(text)) is not None:
@@ -155,6 +166,16 @@ def _candidates(
         yield parsed
     if "string" in kinds or anything:
         yield text
+
+
+def _truths(text: str, kinds: AbstractSet[str]) -> Iterator[bool]:
+    words = {
+        **_BOOLEANS,
+        **({} if kinds & _NUMERIC else _DIGITS),
+        **({} if "string" in kinds else _WORDS),
+    }
+    if text in words:
+        yield words[text]
 
 
 def _types(schema: Schema) -> list[str]:

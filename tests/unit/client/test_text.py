@@ -57,6 +57,12 @@ def refusal(typed, kind):
         (bool, "true", True),
         (bool, "1", True),
         (bool, "False", False),
+        (bool, "yes", True),
+        (bool, "Off", False),
+        (bool | None, "no", False),
+        (Union[bool, int], "on", True),
+        (Union[bool, str], "on", "on"),
+        (Literal["on", "off"], "on", "on"),
         (str, "007", "007"),
         (str, "true", "true"),
         (str, '"quoted"', '"quoted"'),
@@ -109,7 +115,8 @@ def test_text_becomes_a_value_of_the_type(kind, typed, expected):
         (int, "3.5", "x: expected an integer, got '3.5'"),
         (int, "1_000", "expected an integer"),
         (int, str(2**63), "expected an integer"),
-        (bool, "yes", "x: expected true or false, got 'yes'"),
+        (bool, "maybe", "x: expected true or false, got 'maybe'"),
+        (int, "yes", "x: expected an integer, got 'yes'"),
         (float | None, "x", "x: expected a number or null, got 'x'"),
         (Optimizer, "lion", "x: expected one of 'adam', 'sgd', got 'lion'"),
         (
@@ -196,6 +203,8 @@ def test_malformed_assignments_are_a_usage_error(pairs):
     with pytest.raises(CommandError) as caught:
         text.assignments(pairs)
     assert caught.value.exit_code == 2
+    with pytest.raises(CommandError, match=r"^--expect: "):
+        text.assignments(pairs, option="--expect")
 
 
 def test_unknown_control_names_the_known_ones_and_the_nearest():

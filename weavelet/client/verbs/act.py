@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from weavelet.client import text
 from weavelet.client.client import Client
-from weavelet.client.commanding import addressed, carry_out, confirm, registered
+from weavelet.client.commanding import addressed, carry_out, confirm, declared
 from weavelet.client.options import AtStep, Deadline, Job, Json, NoWait, Replicas, Yes
 from weavelet.weaver import protocol
 
@@ -31,9 +31,7 @@ def act(
     patience = text.seconds("--deadline", deadline) if deadline else None
     with Client() as client:
         found = client.job(run, job)
-        actions = registered(addressed(found, replica), "action")
-        if name not in actions:
-            raise text.unknown("action", name, actions)
+        actions = declared(addressed(found, replica), "action", [name])
         command = protocol.Action(
             id="",
             run=run,

@@ -23,7 +23,7 @@ def docs(
     *,
     job: Job = None,
     json_schema: Annotated[
-        bool, Parameter(name="--json-schema", help="Print their JSON Schemas instead.")
+        bool, Parameter(name=("--json-schema", "--json"), help="Print their JSON Schemas instead.")
     ] = False,
 ) -> None:
     """Print the controls and actions of a run as a Markdown page."""

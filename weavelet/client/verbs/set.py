@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from weavelet.client import text
 from weavelet.client.client import Client
-from weavelet.client.commanding import addressed, carry_out, confirm, registered
+from weavelet.client.commanding import addressed, carry_out, confirm, declared
 from weavelet.client.options import AtStep, Deadline, Job, Json, NoWait, Pairs, Replicas, Yes
 from weavelet.weaver import protocol
 
@@ -29,11 +29,11 @@ def set(  # noqa: A001  the verb's name
 ) -> int:
     """Set controls of a run, all or none, and say what became of it."""
     given = text.assignments(pairs, at_least=1)
-    expected = text.assignments(expect)
+    expected = text.assignments(expect, option="--expect")
     patience = text.seconds("--deadline", deadline) if deadline else None
     with Client() as client:
         found = client.job(run, job)
-        controls = registered(addressed(found, replica), "control")
+        controls = declared(addressed(found, replica), "control", [*given, *expected])
         schemas = {name: control.schema for name, control in controls.items()}
         command = protocol.UpdateConfig(
             id="",
@@ -43,7 +43,7 @@ def set(  # noqa: A001  the verb's name
             deadline=patience,
             at_step=at_step,
             values=text.control_values(given, schemas),
-            expect=text.control_values(expected, schemas),
+            expect=text.control_values(expected, schemas, option="--expect"),
             dry_run=dry_run,
         )
         dangerous = [name for name in given if controls[name].danger]
