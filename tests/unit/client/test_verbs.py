@@ -55,6 +55,15 @@ def test_a_rule_that_is_off_is_told(ask, verb):
     assert "halve" not in out
 
 
+def test_a_rule_that_is_off_is_told_before_any_run(ask):
+    """There is time to mend it."""
+    rule = protocol.RuleView(name="nan", every=1.0, off="it raised KeyError: 'loss'")
+    assert ask(protocol.Snapshot(rules=[rule]), "ls")[1].splitlines() == [
+        "No runs yet. Start a training that opens a weavelet.session().",
+        "Rule nan is off: it raised KeyError: 'loss'",
+    ]
+
+
 @pytest.mark.parametrize(("count", "told"), [(1, "1 earlier job not"), (2, "2 earlier jobs not")])
 def test_jobs_that_are_left_out_are_counted(ask, count, told):
     """One is a job, two are jobs."""

@@ -29,10 +29,10 @@ def ls(
         output.print_json({"jobs": jobs})
         return
     shown = [job for job in jobs if every or job.live or job.newest]
-    if not shown:
+    if shown:
+        output.say(output.table(_HEADER, _rows(shown)))
+    else:
         print("No runs yet. Start a training that opens a weavelet.session().")
-        return
-    output.say(output.table(_HEADER, _rows(shown)))
     if hidden := len(jobs) - len(shown):
         print(f"{hidden} earlier job{'' if hidden == 1 else 's'} not shown: weavelet ls --all")
     for line in alarms_of_rules(fleet.rules):
