@@ -2,13 +2,12 @@
 
 The trainer has the last word; this is here so that a typing error is answered at once and in plain
 words. What is refused here the trainer would refuse as well: text is as good as what it stands for,
-as it is there. A schema that cannot be used (malformed, or with references outside itself) passes
-all.
+as it is there. A schema that cannot be used (malformed, with references outside itself, or larger
+than anybody waits for) passes all.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ import referencing
 import referencing.exceptions
 
 from weavelet.exceptions import CommandError
+from weavelet.weaver.cache import Cache
 from weavelet.weaver.expanding import is_readable
 from weavelet.weaver.jsonable import branches, fits, from_json
 from weavelet.weaver.lenient import BOUNDS, Lenient
@@ -32,15 +32,24 @@ _PLAIN = {
     "integer": "an integer",
 }
 
+LONGEST = 64 * 1024
+"""Characters of a schema; what is longer is not looked at."""
 _MOST_LEVELS = 100
+_MOST_VALUES = 2000
+"""Values in a schema, whatever they are: checking one takes up to 0.2 ms."""
+_KEPT_CHARACTERS = 4 * 1024 * 1024
 
 
-@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> dict[str, Any]:
-    """The JSON Schema in `text`; an empty one, which takes anything, if it is malformed."""
+    """The JSON Schema in `text`; an empty one, which takes anything, if it cannot be used."""
+    schema: dict[str, Any] = _validator(text).schema
+    return schema
+
+
+def _read(text: str) -> dict[str, Any]:
     try:
         schema = msgspec.json.decode(text)
-        if not isinstance(schema, dict) or not _is_shallow(schema):
+        if not isinstance(schema, dict) or not _is_small(schema):
             return {}
         jsonschema.Draft202012Validator.check_schema(schema)
         if not is_readable(schema):
@@ -50,9 +59,9 @@ def parse(text: str) -> dict[str, Any]:
     return schema
 
 
-def _is_shallow(schema: Any) -> bool:
-    """Whether it can be read again inside of what clients are sent."""
-    level = [schema]
+def _is_small(schema: Any) -> bool:
+    """Whether it is soon checked, and can be read again inside of what clients are sent."""
+    level, values = [schema], 0
     for _ in range(_MOST_LEVELS):
         level = [
             inner
@@ -60,7 +69,21 @@ def _is_shallow(schema: Any) -> bool:
             if isinstance(one, (dict, list))
             for inner in (one.values() if isinstance(one, dict) else one)
         ]
-    return not level
+        values += len(level)
+    return not level and values <= _MOST_VALUES
+
+
+def _make_validator(text: str) -> Any:
+    # An empty registry of our own: the default one fetches references from the network.
+    return Lenient(_read(text), registry=referencing.Registry())
+
+
+_kept = Cache(_make_validator, _KEPT_CHARACTERS)
+_anything = _make_validator("{}")
+
+
+def _validator(text: str) -> Any:
+    return _kept(text) if len(text) <= LONGEST else _anything
 
 
 def checked(name: str, value: Any, schema_text: str) -> Any:
@@ -87,13 +110,6 @@ def describe(schema: Any, root: dict[str, Any]) -> str:
 
 def _invalid(place: str, text: str) -> CommandError:
     return CommandError("invalid_value", f"{place}: {text}")
-
-
-@functools.lru_cache(maxsize=4096)
-def _validator(schema_text: str) -> Any:
-    schema = parse(schema_text)
-    # An empty registry of our own: the default one fetches references from the network.
-    return Lenient(schema, registry=referencing.Registry())
 
 
 def _first_error(schema_text: str, value: Any) -> Any:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import math
 
+import jsonschema
 import pytest
 
 from weavelet.exceptions import CommandError
+from weavelet.weaver import schemas
 from weavelet.weaver.schemas import checked, parse
 
 
@@ -78,3 +80,27 @@ def test_a_schema_that_no_reader_could_use_is_not_handed_on():
 def test_a_schema_that_cannot_be_used_leaves_the_decision_to_the_trainer(schema):
     """A bad registration never blocks commands, and no reference is fetched from the network."""
     assert checked("lr", "anything", schema) == "anything"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        '{"anyOf": [' + "{}, " * 15_000 + "{}]}",
+        '{"anyOf": [' + "true, " * 10_000 + "true]}",
+        json.dumps({"title": "x" * 100_000}),
+    ],
+)
+def test_a_schema_that_takes_long_to_check_is_not_checked(schema, monkeypatch):
+    """Whoever registers it holds up nobody else, and its trainer decides alone."""
+    checks = []
+    monkeypatch.setattr(jsonschema.Draft202012Validator, "check_schema", checks.append)
+    assert parse(schema) == {}
+    assert checked("lr", "anything", schema) == "anything"
+    assert checks == []
+
+
+def test_schemas_are_kept_in_a_bounded_room():
+    """One replica that registers another schema every time does not fill the memory."""
+    for number in range(200):
+        parse(json.dumps({"title": f"{number}" + "x" * 60_000}))
+    assert schemas._kept.size <= schemas._KEPT_CHARACTERS
