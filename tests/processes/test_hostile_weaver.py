@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from harness.nats import asynchronous, running_bus, running_nats, within
 from harness.shell import Shell
 from harness.stage import weaving
-from harness.weaver import living, serving, set_entry, talking
+from harness.weaver import LR, FakeReplica, living, serving, set_entry, talking
 from weavelet.settings import read_endpoint
 from weavelet.weaver import clients
 from weavelet.wire import envelope, subjects
@@ -183,3 +184,26 @@ async def test_prometheus_reads_a_weaver_that_serves(tmp_path):
     wanted = 'weavelet_reported{job="j1",metric="loss",replica="rank-0",run="train"} 0.5'
     assert wanted in text
     assert "process_resident_memory_bytes" in text
+
+
+@asynchronous
+async def test_a_registration_that_is_too_large_is_known_by_its_names(tmp_path):
+    """Its controls are there without their words, and it is counted that something is missing."""
+    async with (
+        serving(tmp_path) as service,
+        running_bus(lambda: Server(service.endpoint.nats_url)) as bus,
+        talking(service.endpoint) as talk,
+    ):
+        await within(bus.wait_connected())
+        await FakeReplica(bus).register(controls=[replace(LR, doc="x" * 900_000)])
+        rows = await talk.rows(lambda rows: rows and rows["rank-0"]["controls"])
+        (control,) = rows["rank-0"]["controls"]
+        assert control["name"] == "lr"
+        assert not control.get("doc")
+        assert not control.get("schema")
+        headers = {"Authorization": f"Bearer {service.endpoint.token}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{service.endpoint.http_url}/metrics", headers=headers) as answer,
+        ):
+            assert "weavelet_left_out 1.0" in await answer.text()

@@ -131,6 +131,7 @@ class Api:
             clients=len(self._news.clients),
             malformed=ingest.malformed,
             unsent=self._news.unsent,
+            left_out=ingest.census.left_out,
             rules=self._news.rules,
         )
         families = gauges.gather(ingest.fleet, weaver, time.monotonic())

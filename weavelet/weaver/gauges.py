@@ -9,7 +9,7 @@ the `viewer_token` of endpoint.json in a file:
         static_configs: [{targets: ["127.0.0.1:8080"]}]
 
 Only replicas of live jobs are shown, so that labels do not pile up, and of those a bounded number;
-`weavelet_left_out` counts what was left out, so that a gap is no riddle.
+`weavelet_left_out` counts what was left out, here or when it came in, so that a gap is no riddle.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Weaver:
     clients: int
     malformed: int
     unsent: int = 0
+    left_out: int = 0
     rules: Iterable[RuleView] = ()
 
 
@@ -97,7 +98,7 @@ class _Families:
         yield from (self.sampled, self.dropped, self.value)
         yield GaugeMetricFamily(
             "weavelet_left_out",
-            "Replicas and reported metrics that are not shown here, since there are too many.",
+            "Replicas, reported metrics and messages that are not shown, since there is too much.",
             value=self.left_out,
         )
 
@@ -105,6 +106,7 @@ class _Families:
 def gather(fleet: Fleet, weaver: Weaver, now: float) -> list[Metric]:
     """All families at this moment."""
     families = _Families()
+    families.left_out = weaver.left_out
     room = MOST_REPLICAS
     for job in fleet.live(now):
         room = _add_job(families, job, now, room)

@@ -22,6 +22,7 @@ from weavelet.messages import (
     Registration,
     ReportBatch,
 )
+from weavelet.weaver.census import Census
 from weavelet.weaver.fleet import Fleet
 from weavelet.weaver.history import History, Key
 from weavelet.weaver.log import JobLog, Life
@@ -37,6 +38,8 @@ T = TypeVar("T")
 _RETRY_SECONDS = 0.2
 _LAST_EVENTS = 1000
 _EVENT_BYTES = 64 * 1024
+_EARLY_REPORT_BYTES = 16 * 1024 * 1024
+_EARLY_OUTCOME_BYTES = 64 * 1024 * 1024
 
 
 class Ingest:
@@ -57,21 +60,26 @@ class Ingest:
         self.ready = asyncio.Event()
         self.stirred = asyncio.Event()
         self.malformed = 0
+        self.census = Census()
         self.on_entry: Callable[[Life], None] = lambda life: None
         self.on_report: Callable[[str, str, ReportBatch], None] = lambda run, job, batch: None
-        self._early: Waiting[tuple[str, str, str, str], ReportBatch] = Waiting(256)
+        self._early: Waiting[tuple[str, str, str, str], ReportBatch] = Waiting(_EARLY_REPORT_BYTES)
+        self._early_outcomes: Waiting[tuple[str, str, str], Outcome] = Waiting(_EARLY_OUTCOME_BYTES)
         self._complained: set[str] = set()
         self._folded = asyncio.Event()
 
     def log(self, run: str, job: str) -> JobLog:
         """The log of a job, empty if nothing of it was read."""
-        return self.logs.setdefault((run, job), JobLog(run, job))
+        if (run, job) not in self.logs:
+            self.logs[run, job] = JobLog(run, job, self._early_outcomes)
+        return self.logs[run, job]
 
     def forget(self, run: str, job: str) -> None:
         """Drop a job."""
         self.fleet.forget(run, job)
         self.history.forget(run, job)
         self.logs.pop((run, job), None)
+        self.census.forget(run, job)
         self._announce()
 
     async def reached(self, run: str, job: str, sequence: int) -> None:
@@ -109,7 +117,9 @@ class Ingest:
         self._refill = Refill(self.bus, self.fleet, self.history, self.complain)
         self.events.clear()
         self._early.clear()
+        self._early_outcomes.clear()
         self.logs.clear()
+        self.census.clear()
         self._announce()
         beats = await self.bus.subscribe(subjects.ALL_HEARTBEATS, self._on_heartbeat)
         reports = await self.bus.subscribe(subjects.ALL_REPORTS, self._on_report)
@@ -170,7 +180,7 @@ class Ingest:
     def _fold(self, stored: Stored, at: float) -> None:
         where = subjects.parse(stored.subject)
         message = self._decode(stored.subject, stored.data)
-        if where is None:
+        if where is None or not self.census.admits(where.run, where.job, where.replica):
             return
         if where.kind == "control":
             self._fold_entry(where.run, where.job, stored, message, at)
@@ -179,7 +189,8 @@ class Ingest:
             case Registration():
                 who = message.identity
                 if (who.run, who.job, who.replica) == (where.run, where.job, where.replica):
-                    self.fleet.registered(message, stored.sequence, at)
+                    fitted = self.census.fitted(message, len(stored.data), stored.subject)
+                    self.fleet.registered(fitted, stored.sequence, at)
                     place = (who.run, who.job, who.replica, who.incarnation)
                     for batch in self._early.take(place):
                         self._take_report(who.run, who.job, batch)
@@ -187,7 +198,7 @@ class Ingest:
                     self.complain(stored.subject, "it registers another replica")
             case Outcome(replica=where.replica):
                 self.fleet.answered(where.run, where.job, message, at)
-                self._tell(self.log(where.run, where.job).decided(message))
+                self._tell(self.log(where.run, where.job).decided(message, len(stored.data)))
             case Lifecycle(replica=where.replica):
                 self.fleet.ended(where.run, where.job, message, at)
                 if message.state == "crashed":
@@ -240,7 +251,9 @@ class Ingest:
             return
         if not isinstance(message, Heartbeat) or message.replica != where.replica:
             self.complain(subject, "expected a heartbeat of this replica")
-        elif self.fleet.beat(where.run, where.job, message, time.monotonic()):
+            return
+        message = self.census.fitted_beat(message, len(data), subject)
+        if self.fleet.beat(where.run, where.job, message, time.monotonic()):
             found = self.logs.get((where.run, where.job))
             for life in found.received(message.replica, message.received) if found else ():
                 self._tell(life)
@@ -254,7 +267,8 @@ class Ingest:
             self.complain(subject, "expected a report of this replica")
         elif self.fleet.incarnation_of(where.run, where.job, message) is None:
             # Its registration comes by another way, and may be a little later.
-            self._early.keep((where.run, where.job, where.replica, message.incarnation), message)
+            place = (where.run, where.job, where.replica, message.incarnation)
+            self._early.keep(place, message, len(data))
         else:
             self._take_report(where.run, where.job, message)
 

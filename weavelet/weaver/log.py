@@ -37,7 +37,7 @@ _TEXT_LIMIT = 500
 _MOST_NOTICES = 256
 _MOST_ADOPTED = 16
 """Later lives of one replica of which it is kept that they took an entry over: the last ones."""
-_MOST_EARLY = 10_000
+_EARLY_BYTES = 16 * 1024 * 1024
 
 
 class Replicas(Protocol):
@@ -127,10 +127,13 @@ class JobLog:
     """The folded control log of one job.
 
     `last` is the sequence of the last entry read, `begun` whether there was a Begin, `notices` the
-    last of these, oldest first, and `authors` are those of all entries.
+    last of these, oldest first, and `authors` are those of all entries. Several may share one room
+    for `early` outcomes.
     """
 
-    def __init__(self, run: str, job: str) -> None:
+    def __init__(
+        self, run: str, job: str, early: Waiting[tuple[str, str, str], Outcome] | None = None
+    ) -> None:
         self.run = run
         self.job = job
         self.last = 0
@@ -140,7 +143,7 @@ class JobLog:
         self.notices: deque[Life] = deque(maxlen=_MOST_NOTICES)
         self.authors: set[str] = set()
         self._open: dict[str, Life] = {}
-        self._early: Waiting[str, Outcome] = Waiting(_MOST_EARLY)
+        self._early = Waiting(_EARLY_BYTES) if early is None else early
 
     def read(self, entry: Entry, sequence: int, time: float, at: float) -> Life | None:
         """Fold the next entry. Returns the life that it began or settled."""
@@ -159,7 +162,7 @@ class JobLog:
             self.notices.append(life)
         if life.asks:
             self._open[entry.id] = life
-        for outcome in self._early.take(entry.id):
+        for outcome in self._early.take((self.run, self.job, entry.id)):
             self.decided(outcome)
         return life
 
@@ -167,11 +170,11 @@ class JobLog:
         """Something unreadable is in the log at this place."""
         self.last = max(self.last, sequence)
 
-    def decided(self, outcome: Outcome) -> Life | None:
-        """Fold an outcome. Returns the life if it says anything new."""
+    def decided(self, outcome: Outcome, size: int = 0) -> Life | None:
+        """Fold an outcome of so many bytes. Returns the life if it says anything new."""
         life = self.lives.get(outcome.entry)
         if life is None:
-            self._early.keep(outcome.entry, outcome)
+            self._early.keep((self.run, self.job, outcome.entry), outcome, size)
             return None
         if outcome.adopted:
             return life if life.adopt(outcome) else None

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -50,7 +50,7 @@ class Scribe:
         self._trouble = trouble
         self._ended: list[tuple[str, str]] = []
         self._next_look = 0.0
-        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def submit(self, command: protocol.Command, *, entry_id: str, author: str) -> None:
         """Put a command into its job's control log; return when it has been read back.
@@ -61,7 +61,7 @@ class Scribe:
         self._check_ready()
         job = self._ingest.fleet.find(command.run, command.job, time.monotonic())
         command = replace(command, job=job.name)
-        async with self._turns[job.run, job.name]:
+        async with self._turn(job.run, job.name):
             try:
                 while not await self._try(command, job, entry_id, author):
                     pass
@@ -161,8 +161,12 @@ class Scribe:
             ]
         )
 
+    def _turn(self, run: str, job: str) -> asyncio.Lock:
+        """Of those who write to one log: the same one as long as anybody has it or waits."""
+        return self._turns.setdefault((run, job), asyncio.Lock())
+
     async def _in_turn(self, run: str, job: str, write: Coroutine[Any, Any, None]) -> None:
-        async with self._turns[run, job]:
+        async with self._turn(run, job):
             try:
                 await write
             except (BusError, MalformedError) as error:

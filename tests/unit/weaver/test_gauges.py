@@ -125,6 +125,13 @@ def test_the_documented_configuration_is_one(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_what_was_left_out_when_it_came_in_is_counted():
+    """A gap in what the weaver itself holds is no riddle either."""
+    weaver = gauges.Weaver(connected=True, ready=True, clients=0, malformed=0, left_out=3)
+    families = gauges.gather(Fleet(0.0), weaver, 1.0)
+    assert "weavelet_left_out 3.0" in gauges.exposition(families).decode()
+
+
 def test_labels_are_bounded(monkeypatch):
     """Beyond the bounds replicas and metrics are counted, not shown; dead jobs are neither."""
     monkeypatch.setattr(gauges, "MOST_REPLICAS", 2)
