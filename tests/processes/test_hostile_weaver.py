@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import psutil
 import pytest
 from msgspec.structs import replace
 
+from harness.faults import holds
 from harness.nats import asynchronous, running_bus, running_nats, within
 from harness.shell import Shell
 from harness.stage import weaving
@@ -74,6 +77,26 @@ def test_what_is_no_http_does_not_fill_the_log(tmp_path):
         with weaver.client() as client:
             assert client.jobs() == []
         assert len(weaver.log.read_text().splitlines()) - before <= len(JUNK)
+
+
+def test_who_holds_all_its_files_does_not_end_it(tmp_path):
+    """Others connect meanwhile, its log stays short, and its NATS server comes back afterwards."""
+    with weaving(tmp_path / "home") as weaver, ExitStack() as held:
+        process, address = psutil.Process(weaver.pid), urlsplit(weaver.endpoint.http_url)
+        server = next(one for one in process.children() if "nats" in one.name())
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 8, before[1]))
+        for _ in range(100):
+            held.enter_context(socket.create_connection((address.hostname, address.port), 20))
+        with weaver.client() as client:
+            assert client.jobs() == []
+        process.rlimit(psutil.RLIMIT_NOFILE, (8, before[1]))
+        server.kill()
+        holds(lambda: "trying again until it works" in weaver.log.read_text(), 30, "a line")
+        process.rlimit(psutil.RLIMIT_NOFILE, before)
+        holds(lambda: weaver.log.read_text().count("connected") > 1, 30, "a server")
+        assert weaver.process.poll() is None
+        assert len(weaver.log.read_text().splitlines()) < 100
 
 
 def test_a_password_stands_on_no_command_line(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -19,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from weavelet.exceptions import CommandError
@@ -40,6 +42,9 @@ _NAME = "nats-server"
 _USER = "weavelet"
 _LOOK_SECONDS = 0.02
 _DISK_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+"""What the system refuses while it has too much of something."""
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Path:
@@ -195,7 +200,8 @@ class NatsServer:
     async def keep(self) -> None:
         """Start it again whenever it ends, and when a full disk has room again.
 
-        Ends itself only by cancellation.
+        What the system refuses for now, such as files or processes, it tries again. Ends itself
+        only by cancellation.
 
         Raises:
             CommandError: it ended, or did not start, more than 3 times in 60 seconds.
@@ -231,12 +237,22 @@ class NatsServer:
             log.warning("%s. Until then no command is taken; training goes on", self.trouble)
 
     async def _start_again(self) -> None:
+        tries = 0
+        while not await self._try_again(first=tries == 0):
+            tries += 1
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _try_again(self, *, first: bool) -> bool:
+        """Whether it has started, or does not for a reason that will not go away by itself."""
         try:
             await self.start()
-        except (CommandError, OSError) as error:
-            log.warning("%s", error)
-        else:
             self.restarted()
+        except (CommandError, OSError) as error:
+            passing = isinstance(error, OSError) and error.errno in _PASSING
+            if first:
+                log.warning("%s%s", error, "; trying again until it works" if passing else "")
+            return not passing
+        return True
 
     def _prepare(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -313,7 +329,7 @@ class NatsServer:
         lines: list[str] = []
         for name in ("nats-server.log", "nats-server.err"):
             path = self.folder / name
-            if path.exists():
+            with suppress(OSError):
                 lines += path.read_text("utf-8", "replace").splitlines()[-50:]
         bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line] or lines
         return f"Its log in {self.folder} ends with: {bad[-1]}" if bad else "It said nothing."

@@ -21,6 +21,7 @@ from weavelet import settings
 from weavelet.exceptions import BusError, CommandError
 from weavelet.settings import Endpoint
 from weavelet.weaver.api import PUBLIC, Api
+from weavelet.weaver.connections import IDLE_SECONDS, Connections
 from weavelet.weaver.guard import Guard, server_log
 from weavelet.weaver.home import Home, Secrets
 from weavelet.weaver.ingest import Ingest, together
@@ -193,17 +194,21 @@ class Service:
         finally:
             reading.cancel()
             failing.cancel()
+        connections = Connections(guard, _tls(options))
+        application = api.application()
+        connections.install(application)
         runner = web.AppRunner(
-            api.application(),
+            application,
             handle_signals=False,
             access_log=None,
             logger=server_log(ingest.complain),
             shutdown_timeout=1.0,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await runner.setup()
         self._stop.append(runner.cleanup)
-        for listening in sockets:
-            await web.SockSite(runner, listening, ssl_context=_tls(options)).start()
+        if runner.server is not None:
+            self._run(connections.run(runner.server, sockets))
 
     def _run(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
