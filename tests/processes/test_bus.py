@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -363,6 +364,23 @@ async def test_the_age_is_the_servers(nats, monkeypatch):
         old = await bus.age(stored)
     assert 0 <= young < 1
     assert 0.2 <= old - young < 1
+
+
+@asynchronous
+async def test_a_clock_that_was_set_back_makes_nothing_old(nats, monkeypatch):
+    """What seems old is compared with the server's clock of now; a batch of it asks once."""
+    async with connected_bus(nats) as bus:
+        await bus.append(LOG, b"x", message_id="x")
+        stored = await bus.last(subjects.CONTROL, LOG)
+        await bus.age(stored)
+        bus._facts = replace(bus._facts, ahead=bus._facts.ahead + 3600)
+        (stored,) = await bus.read(subjects.CONTROL, LOG, 0)
+        assert await bus.age(stored) < 60
+        asked = []
+        monkeypatch.setattr(store, "info", lambda *_: asked.append(1))
+        ages = [await bus.age(old) for old in [replace(stored, time=stored.time - 900)] * 5]
+    assert all(age > 800 for age in ages)
+    assert not asked
 
 
 @asynchronous

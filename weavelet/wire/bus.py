@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Bus(Link):
     def __init__(self, resolve: Callable[[], Server | None], *, name: str) -> None:
         super().__init__(resolve, name=name)
         self._facts: _Facts | None = None
+        self._fetched = -math.inf
         self._singly: dict[tuple[str, str], int] = {}
 
     # The store.
@@ -106,23 +108,32 @@ class Bus(Link):
 
         While the server is away it goes on from what was last known of its clock.
         """
+        age = await self._age(stored, -math.inf)
+        if age > _FACTS_SECONDS:
+            # Is it old, or was the clock set back since it was read?
+            age = await self._age(stored, self._fetched)
+        return max(0.0, age)
+
+    async def _age(self, stored: Stored, since: float) -> float:
         facts = self._facts
         try:
-            facts = await self._ask_facts(self._now()) or facts
+            facts = await self._ask_facts(self._now(), since) or facts
         except _Uncertain:
             if facts is None:
                 raise
         if facts is None:
             raise NoStreamError(_NO_STREAMS)
-        return max(0.0, time.monotonic() + facts.ahead - stored.time)
+        return time.monotonic() + facts.ahead - stored.time
 
     async def purge(self, stream: str, subject: str) -> None:
         """Remove all messages of a subject, which may have wildcards."""
         await store.purge(self._now(), stream, subject)
 
-    async def _ask_facts(self, connection: Connection) -> _Facts | None:
+    async def _ask_facts(self, connection: Connection, since: float = -math.inf) -> _Facts | None:
+        """What was last said, if not before `since` on our clock and not long ago."""
         known, now = self._facts, time.monotonic()
-        if known and known.connection is connection and now - known.read < _FACTS_SECONDS:
+        since = max(since, now - _FACTS_SECONDS)
+        if known and known.connection is connection and known.read >= since:
             return known
         info = await store.info(connection, subjects.CONTROL)
         epoch = streams.epoch_of(info) if info else None
@@ -216,7 +227,9 @@ class Bus(Link):
 
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message of a subject as the stream's leader knows it, None if there is none."""
-        return await store.last(self._now(), stream, subject)
+        found = await store.last(self._now(), stream, subject)
+        self._fetched = time.monotonic()
+        return found
 
     async def read(self, stream: str, subject: str, after: int) -> list[Stored]:
         """Some hundred messages after a sequence, in order; none at the tail, or where it lags."""
@@ -281,11 +294,14 @@ class Bus(Link):
         key = (stream, subject)
         if not self._singly.get(key):
             try:
-                return await store.read(connection, stream, subject, after)
+                batch = await store.read(connection, stream, subject, after)
             except BusError:
                 self._singly[key] = store.BATCH
                 raise
+            self._fetched = time.monotonic()
+            return batch
         found = await store.first_after(connection, stream, subject, after)
+        self._fetched = time.monotonic()
         self._singly[key] -= 1
         return [found] if found else []
 
