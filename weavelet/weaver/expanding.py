@@ -46,7 +46,12 @@ def is_slow(pattern: str, text: str) -> bool:
     # A repeated group that holds a choice or a repeat can be split up in exponentially many ways.
     if repeated and (repeats > 1 or "|" in bare or "?" in bare):
         return True
-    return bool((repeats + 1) * math.log(len(text) + 1) > math.log(_MOST_TRIES))
+    # What is left of these are flags and the like, with which all else may mean something else.
+    if "(?" in bare:
+        return True
+    tries = (repeats + 1) * math.log(len(text) + 1) + bare.count("?") * math.log(2)
+    tries += sum(math.log(1 + group.count("|")) for group in bare.split(")"))
+    return tries > math.log(_MOST_TRIES)
 
 
 class _Weigher:

@@ -73,6 +73,28 @@ def _quick_pattern(
         yield from _strict("pattern", validator, pattern, value, schema)
 
 
+def _quick_properties(keyword: str) -> _Check:
+    def check(validator: Any, wanted: Any, value: Any, schema: dict[str, Any]) -> Iterator[Any]:
+        """Without those names that would hold up all runs."""
+        patterns = schema.get("patternProperties", {})
+        if isinstance(value, dict):
+            value = {
+                name: item
+                for name, item in value.items()
+                if not any(is_slow(pattern, name) for pattern in patterns)
+            }
+        yield from _strict(keyword, validator, wanted, value, schema)
+
+    return check
+
+
+def _any_properties(
+    validator: Any, wanted: Any, value: Any, schema: dict[str, Any]
+) -> Iterator[Any]:
+    """No registered schema needs it, and it matches patterns from elsewhere."""
+    yield from ()
+
+
 def _any_items(validator: Any, wanted: Any, value: Any, schema: dict[str, Any]) -> Iterator[Any]:
     """A list with an item twice can be read as a set."""
     yield from ()
@@ -86,6 +108,9 @@ Lenient = _extend(
         "required": _lax_required,
         "enum": _lax_enum,
         "pattern": _quick_pattern,
+        "patternProperties": _quick_properties("patternProperties"),
+        "additionalProperties": _quick_properties("additionalProperties"),
+        "unevaluatedProperties": _any_properties,
         "uniqueItems": _any_items,
         **{keyword: _lax_bound(keyword) for keyword, _ in (*BOUNDS, ("multipleOf", ""))},
     },

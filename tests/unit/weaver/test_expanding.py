@@ -72,10 +72,16 @@ def test_a_schema_that_is_too_much_to_read_is_handed_to_nobody():
         ("^(a|a)*$", 0, True),
         ("^(a?){30}a{30}$", 0, True),
         ("^a*a*a*a*b$", 10_000, True),
+        (r"(?x)(a+) +$", 0, True),
+        (r"(?i:a)b", 0, True),
+        (r"^\(?a$", 40, False),
+        ("a?" * 30 + "a" * 30, 30, True),
+        ("(a|a)" * 30 + "b", 30, True),
+        ("^(" + "|".join("abcdefghijklmnopqrstuvwxyz") + ")$", 1000, False),
     ],
 )
 def test_a_pattern_is_slow_if_it_can_be_tried_in_many_ways(pattern, length, slow):
-    """A repeated group that holds a choice or a repeat is, and many repeats on a long text are."""
+    """A repeated group that holds a choice or a repeat is, as are many of them, and any flag."""
     assert is_slow(pattern, "a" * length) is slow
 
 
@@ -88,3 +94,18 @@ def test_a_slow_pattern_is_left_to_the_trainer():
         checked("name", "a" * 101, slow)
     with pytest.raises(CommandError):
         checked("name", "b", json.dumps({"type": "string", "pattern": "^a+$"}))
+
+
+@pytest.mark.parametrize("keyword", ["patternProperties", "additionalProperties", "propertyNames"])
+def test_a_slow_name_is_left_to_the_trainer(keyword):
+    """A pattern for names is weighed with the name that it is to match, wherever it is matched."""
+    pattern = "^a*a*a*a*b$"
+    schema = {"type": "object", "patternProperties": {pattern: INTEGER}}
+    if keyword == "additionalProperties":
+        schema["additionalProperties"] = False
+    if keyword == "propertyNames":
+        schema["propertyNames"] = {"pattern": pattern}
+    name = "a" * 2000
+    assert checked("table", {name: 1}, json.dumps(schema)) == {name: 1}
+    with pytest.raises(CommandError):
+        checked("table", {name: 1, "ab": "x"}, json.dumps(schema))
