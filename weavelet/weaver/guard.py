@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -30,6 +30,7 @@ _HEADERS = {
     "Server": "weavelet",
 }
 POLICY = "Content-Security-Policy"
+_NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -83,7 +84,7 @@ class Guard:
                 "reach the weaver as localhost, or start it with --allow-host",
             )
         origins = request.headers.getall(hdrs.ORIGIN, [])
-        if not all(self._is_own(origin, hosts[0]) for origin in origins):
+        if not all(self._is_own(one, hosts[0], secure=request.secure) for one in origins):
             return _refuse(403, f"requests from {', '.join(origins)} are not accepted")
         if _is_foreign(request):
             return _refuse(403, "requests from another site are not accepted")
@@ -112,17 +113,16 @@ class Guard:
             for allowed, given in map(_split, self.allow_hosts)
         )
 
-    def _is_own(self, origin: str, host: str) -> bool:
-        try:
-            parts = urlsplit(origin)
-        except ValueError:
+    def _is_own(self, origin: str, host: str, *, secure: bool) -> bool:
+        scheme, _, netloc = origin.partition("://")
+        name, port = _split(netloc)
+        if scheme != "https" and (secure or scheme != "http"):
             return False
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            return False
-        default = 443 if parts.scheme == "https" else 80
-        name, port = _split(parts.netloc)
+        default = 443 if scheme == "https" else 80
         own_name, own_port = _split(host)
-        if (name, port or default) == (own_name, own_port or default):
+        # Where a proxy speaks TLS for us, the name had to be allowed.
+        direct = secure == (scheme == "https") or own_name not in LOCAL_HOSTS
+        if direct and name and (name, port or default) == (own_name, own_port or default):
             return True
         return self._is_added(name, port or default, default)
 
@@ -167,14 +167,11 @@ def server_log(complain: Callable[[str, str], None]) -> logging.Logger:
 
 
 def _split(netloc: str) -> tuple[str, int | None]:
-    try:
-        parts = urlsplit(f"//{netloc}")
-        port = parts.port
-    except ValueError:
+    found = _NETLOC.fullmatch(netloc)
+    if found is None:
         return "", None
-    if parts.path or parts.query or parts.fragment or "@" in netloc:
-        return "", None
-    return (parts.hostname or "").rstrip("."), port
+    name, port = found.groups()
+    return name.strip("[]").lower().rstrip("."), int(port) if port else None
 
 
 def _is_foreign(request: web.Request) -> bool:

@@ -84,6 +84,19 @@ ATTACKS = {
         ("GET /ws", *UPGRADE, COOKIE, "Origin: http://localhost:9999"),
         OWN,
     ),
+    "an upgrade from a server with a certificate": (
+        403,
+        ("GET /ws", *UPGRADE, COOKIE, f"Origin: https://{OWN}"),
+        OWN,
+    ),
+    "a name with a fragment": (421, ("GET /", BEARER), "localhost#"),
+    "a name with a tab in it": (421, ("GET /", BEARER), "loc\talhost"),
+    "a name with a query": (421, ("GET /", BEARER), "localhost?"),
+    "an origin with a tab in it": (
+        403,
+        ("GET /ws", *UPGRADE, COOKIE, "Origin: http://loc\talhost:8080"),
+        OWN,
+    ),
     "an origin behind a user": (
         403,
         ("GET /ws", *UPGRADE, COOKIE, f"Origin: http://{OWN}@evil.example"),
@@ -195,12 +208,22 @@ async def test_added_hosts_pass(tmp_path):
             ("localhost:8080", "https://gpu.example", 101),
             ("other.example:444", "https://other.example:444", 101),
             ("other.example", "https://other.example", 421),
+            ("gpu.example:8443", "https://gpu.example:8443", 101),
+            ("localhost:8443", "https://localhost:8443", 403),
             ("localhost:8080", "https://more.gpu.example", 403),
             ("gpu.example:8080", "http://gpu.example:8080", 101),
             ("gpu.example:8080", "http://gpu.example:9999", 403),
         ):
             upgrade = ("GET /ws", *UPGRADE, BEARER, f"Origin: {origin}")
             assert (await send(port, *upgrade, host=host))[0] == wanted, (host, origin)
+
+
+def test_with_a_certificate_no_page_without_one_is_its_own():
+    """Whoever sits on the way to a page by http could have written it."""
+    guard = Guard(OPERATOR, VIEWER, allow_hosts=("gpu.example",))
+    for name in ("localhost", "gpu.example"):
+        assert guard._is_own(f"https://{name}", name, secure=True)
+        assert not guard._is_own(f"http://{name}", name, secure=True)
 
 
 @asynchronous
