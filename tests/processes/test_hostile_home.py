@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.shell import Shell
+from weavelet.exceptions import CommandError
 from weavelet.settings import Endpoint, read_endpoint
 from weavelet.weaver.home import Home
 
@@ -51,6 +52,18 @@ def test_the_endpoint_of_another_user_is_none():
         assert holds_for(2001, read), "one's own"
         assert read(), "as root"
         assert not holds_for(2002, read), "another's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+@pytest.mark.parametrize("place", [".", "nats", "secrets.json"])
+def test_what_another_user_has_prepared_is_not_used(tmp_path, place):
+    """As root neither: who has written the tokens, or can replace them, would command."""
+    home = Home(tmp_path)
+    home.secrets()
+    home.close()
+    os.chown(tmp_path / place, 2001, 2001)
+    with pytest.raises(CommandError, match=r"belongs to another user .uid 2001."):
+        Home(tmp_path).secrets()
 
 
 def test_up_follows_no_link_to_write_its_log(tmp_path):

@@ -80,10 +80,12 @@ class Home:
         """The secrets of this home, made at the first call.
 
         Raises:
-            CommandError: they cannot be read or written.
+            CommandError: they cannot be read or written, or another user knows them.
         """
         try:
-            return msgspec.json.decode((self.folder / "secrets.json").read_bytes(), type=Secrets)
+            with (self.folder / "secrets.json").open("rb") as file:
+                _refuse_foreign(Path(file.name), os.fstat(file.fileno()), "remove it for new ones")
+                return msgspec.json.decode(file.read(), type=Secrets)
         except FileNotFoundError:
             pass
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -152,12 +154,20 @@ def _make(folder: Path, mark: str, otherwise: str) -> None:
     """A folder that is the user's alone; `mark` is the file by which one of ours is known."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_foreign(folder, folder.stat(), otherwise)
         if folder.stat().st_mode & 0o077:
             _refuse_shared(folder, mark, otherwise)
             folder.chmod(0o700)
     except OSError as error:
         text = f"cannot use {folder}: {error.strerror}; {otherwise}"
         raise CommandError("unavailable", text) from error
+
+
+def _refuse_foreign(path: Path, found: os.stat_result, otherwise: str) -> None:
+    # For root as well, who can use everybody's: with the tokens in it they would command.
+    if found.st_uid not in (os.geteuid(), 0):
+        text = f"{path} belongs to another user (uid {found.st_uid}); {otherwise}"
+        raise CommandError("forbidden", text)
 
 
 def _refuse_shared(folder: Path, mark: str, otherwise: str) -> None:
