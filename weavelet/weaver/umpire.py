@@ -1,4 +1,8 @@
-"""Asks the rules of `weavelet up --rules` in their turn, and puts their commands into the log."""
+"""Asks the rules of `weavelet up --rules` in their turn, and puts their commands into the log.
+
+A rule that is slow is switched off, but goes on in its thread: nothing but a restart ends that. One
+that does not even let other threads run would hang the weaver; `watchdog` ends it then.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from weavelet.weaver.ingest import Ingest, together
 from weavelet.weaver.protocol import RuleView
 from weavelet.weaver.rules import RECENT, Order, Rule
 from weavelet.weaver.scribe import Scribe
+from weavelet.weaver.watchdog import watch
 
 log = logging.getLogger("weavelet.weaver")
 
@@ -79,7 +84,8 @@ class Umpire:
 
     async def run(self) -> None:
         """Ask the rules. Ends only by cancellation."""
-        await together(_for_ever(), *(self._keep(post) for post in self._posts))
+        watching = watch() if self._posts else _for_ever()
+        await together(watching, *(self._keep(post) for post in self._posts))
 
     async def _keep(self, post: _Post) -> None:
         while post.off is None:
