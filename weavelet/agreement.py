@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -20,16 +20,18 @@ from msgspec.structs import replace
 
 from weavelet.adoption import Adoption, Past, adoption_id
 from weavelet.decisions import GROUP, Adopted, Decision, Item, Keys, decode_decisions, decode_items
-from weavelet.keystore import Add, Put, Read, Steps
+from weavelet.keystore import Add, Delete, Put, Read, Steps
 from weavelet.leading import NEVER, Leader
 from weavelet.meeting import answer_ranks, ask_leader
-from weavelet.messages import Deliver, Entry, Pause, Resume, Stop
+from weavelet.messages import AppliedSet, Deliver, Entry, Pause, Resume, Set, Stop
 from weavelet.planning import Planner
 from weavelet.transaction import Verdict
 from weavelet.voting import Participant, Said, Seat, Transaction
 from weavelet.waiting import Wait
 
 PATIENCE = 300.0
+PAUSE_PATIENCE = 30.0
+"""Least time without a sign of life of rank 0 after which the others end a pause."""
 JOIN_SECONDS = 60.0
 BOUNDARY_SECONDS = 0.5
 
@@ -101,7 +103,8 @@ class Agreement:
         self._index = 0
         self._boundary = 0
         self._owed: dict[str, Deliver] = {}
-        self._adopting: dict[str, tuple[Entry, int, tuple[Adopted, ...]]] = {}
+        self._taken_over: set[str] = set()
+        self._set_since: set[str] = set()
         self._open: tuple[Transaction, Item] | None = None
         self._history = ""
         self._leader: Leader | None = None
@@ -126,10 +129,13 @@ class Agreement:
             # Its outcome may be lost with the life that it was decided in.
             self._tell_past(entry, sequence)
         elif self.off is not None and entry.id not in self.decided:
-            self._refuse(entry, sequence)
+            if entry.id not in self._taken_over:
+                self._refuse(entry, sequence)
+        elif self.stop is not None and entry.id not in self.decided:
+            self._refuse(entry, sequence, reason="this job was told to stop")
         elif entry.id not in self._owed and entry.id not in self.decided:
             self._owed[entry.id] = message
-            if self._leader is not None:
+            if self._leader is not None and entry.id not in self._taken_over:
                 self._leader.planner.submit(message)
 
     def _tell_past(self, entry: Entry, sequence: int, *, adopted: bool = False) -> None:
@@ -142,22 +148,30 @@ class Agreement:
     def adopt(self, adoption: Adoption) -> None:
         """Take over, before anything else, what the log says was applied since the checkpoint.
 
-        The leader has it decided, and the others hear of it by its decisions.
+        The leader has it decided, and the others hear of it by its decisions. What is still open
+        when agreement ends, `left_over` has.
         """
         for each in adoption.untold:
             self._tell_past(each.entry, each.sequence, adopted=True)
-        if self._leader is None:
-            return
-        identifier = adoption_id(self._incarnation)
-        if adoption.adopts:
-            entry = Entry(id=identifier, author="", body=adoption.values)
-            self._adopting[identifier] = (entry, 0, adoption.adopts)
-        for each in adoption.waiting:
-            adopted = Adopted(each.entry.id, each.sequence, each.order)
-            self._adopting[each.entry.id] = (each.entry, each.sequence, (adopted,))
-        self._leader.planner.adopt(adoption, identifier)
-        if self.off is not None:
-            self._refuse_all()
+        self._taken_over = {each.entry for each in adoption.adopts}
+        self._taken_over |= {each.entry.id for each in adoption.waiting}
+        if self._leader is not None:
+            self._leader.planner.adopt(adoption, adoption_id(self._incarnation))
+
+    def left_over(self, applied: Iterable[AppliedSet]) -> list[AppliedSet]:
+        """What of this the ranks have not taken over together, in the order of its commits.
+
+        Without the values that a later commit has replaced.
+        """
+        left: list[AppliedSet] = []
+        replaced = set(self._set_since)
+        for one in sorted(applied, key=lambda one: one.order)[::-1]:
+            values = {name: value for name, value in one.values.items() if name not in replaced}
+            if one.entry not in self.decided:
+                left.insert(0, replace(one, values=values))
+            if one.entry in self.decided or one.at_step is None or one.at_step <= self._step:
+                replaced.update(one.values)
+        return left
 
     def recall(self, past: Mapping[str, Past]) -> None:
         """A checkpoint was loaded: what it says was decided is not decided again."""
@@ -198,6 +212,17 @@ class Agreement:
             self._settle(item, verdict, transaction)
         yield from self._go_out(reason)
 
+    def enter_section(self, timeout: float | None) -> Steps[None]:
+        """This rank may not poll for so long: the others wait for it, without one twice as long."""
+        if self._joined and self.off is None:
+            seconds = self._seat.patience if timeout is None else timeout
+            yield Put(self._seat.keys.section(self._seat.rank), repr(seconds).encode())
+
+    def leave_section(self) -> Steps[None]:
+        """It polls again."""
+        if self._joined and self.off is None:
+            yield Delete(self._seat.keys.section(self._seat.rank))
+
     def break_off(self, reason: str) -> None:
         """The store cannot be reached: undo what is open, and go on without agreement."""
         if self.off is not None:
@@ -205,7 +230,9 @@ class Agreement:
         if self._open is not None:
             transaction, item = self._open
             self._open = None
-            self._record(item, transaction.break_off(reason), transaction)
+            verdict = transaction.break_off(reason)
+            # The others may have come to something else: a Set is left to the log, an action was.
+            self._record(item, verdict, transaction, remember=not isinstance(item.entry.body, Set))
         self._end(reason)
 
     def let_go(self) -> None:
@@ -238,7 +265,9 @@ class Agreement:
         """The decision for the next boundary, None if it does not come."""
         if self._leader is not None:
             return self._leader.take(self._index)
-        wait = Wait(self._clock, None if self.paused else self._seat.patience)
+        patience = self._seat.patience
+        wait = Wait(self._clock, max(patience, PAUSE_PATIENCE) if self.paused else patience)
+        seen: bytes | None = None
         while True:
             data = yield Read(self._seat.keys.group(self._index))
             group = [] if data is None else decode_decisions(data)
@@ -246,14 +275,20 @@ class Agreement:
                 decision = group[self._index % GROUP]
                 items = yield from self._items(decision)
                 return decision, items
-            if wait.over:
+            if self.paused and wait.over:
+                # Only rank 0 knows when the pause ends: for as long as it is there.
+                alive = yield Read(self._seat.keys.alive)
+                if alive != seen:
+                    seen = alive
+                    wait.renew()
+            if wait.over and not (yield from self._seat.grant(wait, [0])):
                 return None
-            if wait.overdue():
+            if not self.paused and wait.overdue():
                 _log.warning(
                     "step %d: waiting for the decision of rank 0 since %.0f s; giving up at %g s",
                     self._step,
                     wait.elapsed,
-                    self._seat.patience,
+                    wait.patience,
                 )
             yield wait.nap(paused=self.paused)
 
@@ -279,6 +314,11 @@ class Agreement:
             yield Add(self._seat.keys.done(decision.index // GROUP))
 
     def _decide(self, item: Item, base: str) -> Steps[None]:
+        if item.adopts and isinstance(item.entry.body, Set):
+            # It was committed before anything of this life, also where it waited for its step.
+            values = item.entry.body.values
+            left = {name: values[name] for name in values if name not in self._set_since}
+            item = replace(item, entry=replace(item.entry, body=Set(left)))
         transaction = Transaction(
             self._seat, self._replica, item, base=base, step=self._step, history=self._history
         )
@@ -301,22 +341,25 @@ class Agreement:
                 self._leader.lease(body.lease)
             if isinstance(body, Stop):
                 self.stop = body
+            if isinstance(body, Set) and not item.adopts:
+                self._set_since.update(body.values)
         if self._leader is not None:
             self._leader.used(self._index, transaction.keys())
         self._record(item, verdict, transaction)
         if transaction.lost is not None:
             self._end(transaction.lost)
 
-    def _record(self, item: Item, verdict: Verdict, transaction: Transaction) -> None:
+    def _record(
+        self, item: Item, verdict: Verdict, transaction: Transaction, *, remember: bool = True
+    ) -> None:
         entry = item.entry
         at_step = entry.at_step
         if verdict.kind == "applied" and at_step is not None and at_step < self._step:
             reason = f"step {at_step} came before the ranks could agree on it"
             verdict = replace(verdict, reason=verdict.reason or reason)
         past = Past(verdict.kind, self._step, item.order, verdict.reason, verdict.changes)
-        if not transaction.known and (not item.adopts or verdict.kind == "applied"):
+        if not transaction.known and remember and (not item.adopts or verdict.kind == "applied"):
             self._remember(item, past)
-        self._adopting.pop(entry.id, None)
         for identifier in (entry.id, *(each.entry for each in item.adopts)):
             self._owed.pop(identifier, None)
         self._history = _digest(
@@ -369,18 +412,16 @@ class Agreement:
     def _refuse_all(self) -> None:
         owed, self._owed = self._owed, {}
         for message in owed.values():
-            self._refuse(message.entry, message.position.sequence)
-        adopting, self._adopting = self._adopting, {}
-        for entry, sequence, adopts in adopting.values():
-            self._refuse(entry, sequence, adopts)
+            if message.entry.id not in self._taken_over:
+                self._refuse(message.entry, message.position.sequence)
 
-    def _refuse(self, entry: Entry, sequence: int, adopts: tuple[Adopted, ...] = ()) -> None:
+    def _refuse(self, entry: Entry, sequence: int, reason: str = "") -> None:
         if entry.targets and self._seat.replica not in entry.targets:
             return
-        reason = f"the ranks of this job do not agree on steps any more: {self.off}"
+        reason = reason or f"the ranks of this job do not agree on steps any more: {self.off}"
         verdict = Verdict("rejected", reason=reason)
         step = None if self._tick < 0 else self._step
-        self._replica.conclude(Ending(entry, sequence, step, verdict, adopts=adopts))
+        self._replica.conclude(Ending(entry, sequence, step, verdict))
 
 
 def _digest(*parts: str) -> str:

@@ -21,7 +21,7 @@ class Answer(Record, frozen=True):
 
 
 class Adopted(Record, frozen=True):
-    """An entry that the log says was applied, and the order that it has had since."""
+    """An entry that the log says was applied, and the order in which it was."""
 
     entry: str
     sequence: int
@@ -62,6 +62,7 @@ class Keys:
     def __init__(self, namespace: str) -> None:
         self.namespace = f"weavelet/{namespace}"
         self.out = f"{self.namespace}/out"
+        self.alive = f"{self.namespace}/alive"
 
     @staticmethod
     def hello(rank: int) -> str:
@@ -80,6 +81,10 @@ class Keys:
     def left(self, rank: int) -> str:
         """Why a rank is out."""
         return f"{self.namespace}/out/{rank}"
+
+    def section(self, rank: int) -> str:
+        """For how many seconds a rank has said that it may be in a section."""
+        return f"{self.namespace}/in-section/{rank}"
 
     def group(self, index: int) -> str:
         """The decisions of the group that `index` belongs to."""

@@ -49,17 +49,20 @@ class Grouping:
         return make_poll(self._page, self._look_around, self._due if self._expecting else None)
 
     def _due(self, step: int) -> bool:
-        return self._ranks is not None or (not self._settled and has_group())
+        if self._ranks is not None:
+            return self._ranks.tick(step)
+        return not self._settled and has_group()
 
     def _look_around(self, step: int) -> tuple[tuple[Change, ...], bool]:
         if not self._settled:
             self._find()
         if self._ranks is None:
             return self._look(step)
-        # Whoever keeps the old poll in a variable comes here each time, which counts as well.
+        # Whoever keeps the old poll in a variable comes here, which counts as well; each time,
+        # unless it asks what is due.
         self._ranks.tick(step)
-        changes, _ = self._look(step)
-        return changes, True
+        changes, again = self._look(step)
+        return changes, again or not self._expecting
 
     def _find(self) -> None:
         self._settled = not self._expecting

@@ -14,7 +14,7 @@ from weavelet.decisions import (
     decode_items,
     encode,
 )
-from weavelet.keystore import Delete, Put, Read, Sleep, Steps
+from weavelet.keystore import Add, Delete, Put, Read, Sleep, Steps
 from weavelet.messages import Pause
 from weavelet.planning import Planner
 from weavelet.voting import Seat
@@ -92,6 +92,7 @@ class Leader:
                 return False
             if now >= look_at:
                 look_at = now + _LOOK_SECONDS
+                yield Add(self._seat.keys.alive)
                 self.closing = yield from self._seat.who_left()
                 if self.closing is not None:
                     return False

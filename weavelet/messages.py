@@ -281,19 +281,22 @@ FromTrainer: TypeAlias = Union[
 class Deliver(Record, frozen=True, tag="deliver"):
     """An entry to decide at the next safe point. `expires` is on this host's monotonic clock.
 
-    `earlier` says that an earlier life of this replica may have begun it.
+    `earlier` says that an earlier life of this replica may have begun it, `begun` that one of any
+    replica may have.
     """
 
     entry: Entry
     position: Position
     expires: float | None = None
     earlier: bool = False
+    begun: bool = False
 
 
 class AppliedSet(Record, frozen=True):
     """A Set that the log says was applied: its entry, its author and what it set.
 
-    `order` is that of its outcome; `at_step` and `targets` are its entry's.
+    `order` is that of its outcome; `at_step` and `targets` are its entry's. `own` says that it
+    holds for this replica by itself; else only for ranks, which have decided it together.
     """
 
     entry: str
@@ -303,6 +306,7 @@ class AppliedSet(Record, frozen=True):
     order: int = 0
     at_step: int | None = None
     targets: tuple[str, ...] = ()
+    own: bool = True
 
 
 class Adopt(Record, frozen=True, tag="adopt"):

@@ -30,7 +30,7 @@ class Planner:
         self.spacing = 1
         self.lagging = False
         self._adoption: Item | None = None
-        self._adopted: set[str] = set()
+        self._adopted: dict[str, int] = {}
         self._seconds = seconds
         self._waiting: dict[str, Deliver] = {}
         self._passed: dict[str, int] = {}
@@ -62,7 +62,7 @@ class Planner:
             entry = Entry(id=identifier, author="", body=adoption.values)
             self._adoption = Item(entry=entry, sequence=0, order=0, adopts=adoption.adopts)
         for each in adoption.waiting:
-            self._adopted.add(each.entry.id)
+            self._adopted[each.entry.id] = each.order
             self._waiting[each.entry.id] = Deliver(each.entry, Position("", each.sequence))
 
     def is_due(self, boundary: int) -> bool:
@@ -114,13 +114,14 @@ class Planner:
         self._mark = None
 
     def _item(self, message: Deliver, now: float) -> Item:
-        entry, sequence, order = message.entry, message.position.sequence, self.order + 1
+        entry, sequence = message.entry, message.position.sequence
+        since = self._adopted.get(entry.id)
         return Item(
             entry=entry,
             sequence=sequence,
-            order=order,
+            order=self.order + 1,
             answer=self._answer(message, now),
-            adopts=(Adopted(entry.id, sequence, order),) if entry.id in self._adopted else (),
+            adopts=() if since is None else (Adopted(entry.id, sequence, since),),
         )
 
     def _tick_of(self, message: Deliver) -> int:
@@ -135,7 +136,7 @@ class Planner:
         step = self._passed.get(entry.id)
         if step is not None:
             return Answer("rejected", f"step {entry.at_step} has passed: the job is at step {step}")
-        if message.earlier and isinstance(entry.body, (Act, Stop)):
+        if message.begun and isinstance(entry.body, (Act, Stop)):
             reason = "an earlier life of this job ended before it could say what became of it"
             return Answer("unknown", reason)
         late = message.expires is not None and now > message.expires

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from weavelet.agreement import Agreement, Ending
 from weavelet.answers import Answers, sendable
 from weavelet.channel.page import Page, Phase
 from weavelet.controls import Registry, Verdict
-from weavelet.keystore import KeyStore, Sleep, StoreLostError, drive
+from weavelet.keystore import KeyStore, Sleep, Steps, StoreLostError, drive
 from weavelet.messages import Act, Change, Deliver, Entry, Identity, Pause, Resume, Set, Stop
 
 _log = logging.getLogger("weavelet")
@@ -66,6 +67,7 @@ class Ranks:
             patience=group.patience,
             past=dict(past),
         )
+        self.name = identity.replica
         self._store = store
         self.tick = self.agreement.tick
         self._registry = registry
@@ -91,7 +93,8 @@ class Ranks:
         """An entry has come from the log; whether its outcome is still to come."""
         identifier = message.entry.id
         known = identifier in self.agreement.decided
-        if not known:
+        targets = message.entry.targets
+        if not known and (not targets or self.name in targets):
             self._sequences[identifier] = message.position.sequence
         self.agreement.submit(message)
         return not known
@@ -115,6 +118,19 @@ class Ranks:
         finally:
             words[Page.PHASE] = phase
         return self._changes
+
+    def enter_section(self, timeout: float | None) -> None:
+        """Have the other ranks wait for this one, at most so many seconds longer than they do."""
+        self._tell(self.agreement.enter_section(timeout))
+
+    def leave_section(self) -> None:
+        """This rank is about to poll again."""
+        self._tell(self.agreement.leave_section())
+
+    def _tell(self, steps: Steps[None]) -> None:
+        # A store that is lost is found out, and told, by the next poll.
+        with suppress(StoreLostError):
+            drive(steps, self._store, self._sleep)
 
     def leave(self, reason: str) -> None:
         """Tell the other ranks that this one polls no more."""

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -22,6 +22,7 @@ from weavelet.keystore import KeyStore
 from weavelet.messages import (
     Act,
     Adopt,
+    AppliedSet,
     Change,
     Deliver,
     Entry,
@@ -33,6 +34,7 @@ from weavelet.messages import (
     Position,
     Refused,
     Resume,
+    Section,
     Set,
     Started,
     Stop,
@@ -87,6 +89,7 @@ class SafePoint:
         self._changes: list[Change] = []
         self._inbox: list[FromSidecar] = []
         self._scheduled: list[Deliver] = []
+        self._unadopted: tuple[AppliedSet, ...] = ()
         self._paused = False
         self._lease_end: float | None = None
         self._stop: Stop | None = None
@@ -173,6 +176,15 @@ class SafePoint:
             ranks.submit(message)
         return ranks
 
+    def show_section(self, section: Section) -> None:
+        """Let the other ranks know that this one may not poll for long."""
+        if self._ranks is None or self._owner != threading.get_ident():
+            return
+        if section.name is None:
+            self._ranks.leave_section()
+        else:
+            self._ranks.enter_section(section.timeout)
+
     def leave(self, reason: str) -> None:
         """The session ends: no other rank need wait for this one."""
         if self._ranks is not None:
@@ -249,10 +261,13 @@ class SafePoint:
         self._tell_values()
 
     def _agree(self, ranks: Ranks) -> None:
+        self._changes += ranks.poll()
         if self._page.words[Page.COUNTED] and ranks.off is None:
+            # Not before it has met the others, which would wait for it.
             _log.warning("the ranks of this job cannot agree on steps: %s", _NO_STEP)
             ranks.leave(_NO_STEP)
-        self._changes += ranks.poll()
+        if ranks.off is not None and self._unadopted:
+            self._adopt_alone(ranks)
         self._stop = ranks.stop
         self._announce_changes()
 
@@ -354,10 +369,11 @@ class SafePoint:
                 self._valued = -math.inf  # it may set anything
                 return self._registry.run(body.name, body.arguments)
             case Pause():
+                reason = "was paused already" if self._paused else None
                 self._paused = True
                 lease = body.lease
                 self._lease_end = None if lease is None else time.monotonic() + lease
-                return Verdict("applied")
+                return Verdict("applied", reason=reason)
             case Resume():
                 reason = None if self._paused else "was not paused"
                 self._paused = False
@@ -396,20 +412,37 @@ class SafePoint:
         if self._is_known(message.position):
             return
         self.position = message.position
-        # What the checkpoint holds has been applied, and may have been built upon since.
-        if self._ranks is not None:
-            decided = self._ranks.agreement.decided
-            self._ranks.adopt(fold(map(committed, message.sets), decided, self._step))
-            self._memory.adopted += message.sets
+        if self._ranks is None:
+            self._adopt_here([one for one in message.sets if one.own])
             return
+        decided = self._ranks.agreement.decided
+        self._unadopted = message.sets
+        self._ranks.adopt(fold(map(committed, message.sets), decided, self._step))
+        self._memory.adopted += message.sets
+
+    def _adopt_alone(self, ranks: Ranks) -> None:
+        """Take over what the ranks have not. Where they never met, that is at their first poll."""
+        sets, self._unadopted = ranks.agreement.left_over(self._unadopted), ()
+        ahead = [one for one in sets if one.at_step is not None and one.at_step > self._step]
+        self._adopt_here([one for one in sets if one not in ahead])
+        self._scheduled += [
+            Deliver(committed(one).entry, Position("", one.sequence))
+            for one in ahead
+            if self._is_addressed(one.targets)
+        ]
+
+    def _adopt_here(self, applied: Iterable[AppliedSet]) -> None:
+        """Set what was applied, as one transaction of this replica's own."""
+        # What the checkpoint holds has been applied, and may have been built upon since.
         sets = tuple(
             one
-            for one in message.sets
+            for one in applied
             if one.entry not in self._memory.held and self._is_addressed(one.targets)
         )
         if not sets:
             return
-        known, missing = registered(Adopt(sets, message.position).values, self._registry.names())
+        values = {name: value for one in sets for name, value in one.values.items()}
+        known, missing = registered(values, self._registry.names())
         authors = ", ".join(dict.fromkeys(one.author for one in sets))
         try:
             verdict = self._registry.apply(

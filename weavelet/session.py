@@ -593,7 +593,10 @@ class Weavelet:
         inside = bool(self._sections)
         self._returned = time.monotonic()
         self._page.words[Page.PHASE] = Phase.IN_SECTION if inside else Phase.RUNNING
-        self._end.post(encode(self._sections[-1] if inside else Section(None)), "section")
+        section = self._sections[-1] if inside else Section(None)
+        self._end.post(encode(section), "section")
+        if self._safe_point is not None:
+            self._safe_point.show_section(section)
 
     def _worked(self, since: float | None) -> None:
         """The step that runs has done what it does on its own; it began at `since`, None: unknown.

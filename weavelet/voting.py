@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -67,6 +67,14 @@ class Seat(msgspec.Struct, frozen=True):
     clock: Callable[[], float]
     patience: float
 
+    def grant(self, wait: Wait, ranks: Iterable[int]) -> Steps[bool]:
+        """Have longer patience with ranks that said they are in a section; whether that helps."""
+        longest = 0.0
+        for rank in ranks:
+            seconds = yield Read(self.keys.section(rank))
+            longest = max(longest, float(seconds or b"0"))
+        return longest > 0 and wait.extend(self.patience + longest)
+
     def who_left(self) -> Steps[str | None]:
         """Why agreement cannot go on, None while nobody is out."""
         if (yield Read(self.keys.out)) is None:
@@ -122,7 +130,9 @@ class Transaction:
         """Validate and vote; if all agree run and vote again; if all did it, it is so."""
         refusal = self.refusal()
         ruling = yield from self._vote(refusal, self.token())
+        yield Delete(self._at(self._seat.rank))
         if ruling.kind != "yes":
+            yield Delete(self.token())
             return self._judge(ruling)
         if not self._is_run_by_vote():
             return self._finish()
@@ -195,6 +205,9 @@ class Transaction:
         """The counter that proves the same step and history: only those alike add to it."""
         return f"{self._base}/s/{self._step}.{self._history}"
 
+    def _at(self, rank: int) -> str:
+        return f"{self._base}/at/{rank}"
+
     def _is_run_by_vote(self) -> bool:
         body = self._entry.body
         return isinstance(body, Act) or (isinstance(body, Set) and not body.dry_run)
@@ -237,6 +250,7 @@ class Transaction:
         if refusal is not None:
             yield Put(f"{self._base}/no/{self._seat.rank}", refusal.encode("utf-8", "replace"))
         if token is not None:
+            yield Put(self._at(self._seat.rank), f"{self._step} {self._history or '-'}".encode())
             yield Add(token)
         votes = yield Add(f"{self._base}/{self._round}", 1 if refusal is None else 1 + REFUSED)
         if votes % REFUSED == self._seat.ranks:
@@ -256,13 +270,25 @@ class Transaction:
         if token is not None:
             alike = int((yield Read(token)) or b"0")
             if alike != self._seat.ranks:
-                reason = (
-                    f"rank {self._seat.rank} is at step {self._step} with {alike - 1} others of "
-                    f"{self._seat.ranks} ranks; the rest are at another step or have decided "
-                    "other entries"
-                )
-                return Ruling("no", reason)
+                # It never gets better: who is apart stays apart.
+                return Ruling("lost", (yield from self._who_differs()))
         return Ruling("yes")
+
+    def _who_differs(self) -> Steps[str]:
+        """The ranks that are elsewhere than most, or than the lowest ranks, and where they are."""
+        places: dict[tuple[str, ...], list[int]] = {}
+        for rank in range(self._seat.ranks):
+            said = yield Read(self._at(rank))
+            places.setdefault(tuple((said or b"? ?").decode().split()), []).append(rank)
+        (step, history), *others = sorted(places, key=lambda each: -len(places[each]))
+        told = []
+        for other in others:
+            names = _ranks(places[other])
+            if other[0] != step:
+                told.append(f"{names} at step {other[0]}")
+            else:
+                told.append(f"{names} with other entries decided before")
+        return f"{', '.join(told)}, while {_ranks(places[step, history])} at step {step}"
 
     def _claim(self, ruling: Ruling) -> Steps[Ruling]:
         """The first ruling holds, so that nobody keeps what another has set back."""
@@ -295,25 +321,30 @@ class Transaction:
         if left is not None:
             return left
         if wait.over:
-            absent = yield from self._absent()
-            return f"no vote of {absent} within {self._seat.patience:g} s"
+            ranks = yield from self._absent()
+            if not (yield from self._seat.grant(wait, ranks)):
+                return f"no vote of {_ranks(ranks)} within {wait.patience:g} s"
         if wait.overdue():
-            absent = yield from self._absent()
+            absent = _ranks((yield from self._absent()))
             _log.warning(
                 "step %d: waiting for the vote of %s on entry %s since %.0f s; giving up at %g s",
                 self._step,
                 absent,
                 self._entry.id,
                 wait.elapsed,
-                self._seat.patience,
+                wait.patience,
             )
         return None
 
-    def _absent(self) -> Steps[str]:
+    def _absent(self) -> Steps[list[int]]:
         """The ranks that are not waiting for this verdict."""
         absent = []
         for rank in range(self._seat.ranks):
             here = yield Read(f"{self._base}/{self._round}/here/{rank}")
             if here is None and rank != self._seat.rank:
-                absent.append(str(rank))
-        return f"rank {', '.join(absent)}" if absent else "any rank"
+                absent.append(rank)
+        return absent
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank {', '.join(map(str, ranks))}" if ranks else "any rank"

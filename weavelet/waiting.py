@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from weavelet.keystore import Sleep
@@ -21,6 +22,11 @@ class Wait:
         self._warn_at = WARN_SECONDS
 
     @property
+    def patience(self) -> float:
+        """Seconds after which it gives up."""
+        return math.inf if self._patience is None else self._patience
+
+    @property
     def elapsed(self) -> float:
         """Seconds since it began."""
         return self._clock() - self._began
@@ -30,11 +36,23 @@ class Wait:
         """Whether patience has ended."""
         return self._patience is not None and self.elapsed >= self._patience
 
+    def extend(self, seconds: float) -> bool:
+        """Have patience for so long from the beginning on; whether that makes a difference."""
+        if self._patience is None or seconds <= self._patience:
+            return False
+        self._patience = seconds
+        return True
+
+    def renew(self) -> None:
+        """Whoever is waited for has shown a sign of life."""
+        self._began = self._clock()
+        self._warn_at = WARN_SECONDS
+
     def overdue(self) -> bool:
-        """Whether it is time to say whom this waits for: after 10 s, then ever more rarely."""
+        """Whether it is time to say whom this waits for: every 10 s."""
         if self._patience is None or self.elapsed < self._warn_at:
             return False
-        self._warn_at *= 3
+        self._warn_at = self.elapsed + WARN_SECONDS
         return True
 
     def nap(self, *, paused: bool = False) -> Sleep:

@@ -85,7 +85,7 @@ class Circle:
     def submit(self, body, *, to=None, **fields):
         """Bring an entry to all ranks, or to some; returns its id."""
         self.count += 1
-        more = {key: fields.pop(key) for key in ("expires", "earlier") if key in fields}
+        more = {key: fields.pop(key) for key in ("expires", "begun") if key in fields}
         entry = Entry(id=f"x{self.count}", author="op", body=body, **fields)
         for rank in self.ranks if to is None else to:
             rank.agreement.submit(Deliver(entry, Position("e", self.count), **more))

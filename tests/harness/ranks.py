@@ -8,9 +8,24 @@ import heapq
 import random
 from collections import defaultdict
 
+from msgspec.structs import replace
+
 from weavelet import adoption, agreement
-from weavelet.keystore import Add, Claim, Delete, Put, Read, Sleep
-from weavelet.messages import Act, Change, Deliver, Entry, Pause, Position, Resume, Set, Stop
+from weavelet.keystore import Add, Claim, Delete, Put, Read, Sleep, StoreLostError
+from weavelet.messages import (
+    Act,
+    Change,
+    Deliver,
+    Entry,
+    Outcome,
+    Pause,
+    Position,
+    Resume,
+    Set,
+    Settled,
+    Stop,
+)
+from weavelet.sidecar.joining import Logged, plan
 from weavelet.transaction import Verdict
 
 NAMES = ("lr", "wd", "clip")
@@ -84,7 +99,7 @@ class Fault:
     """What happens to a rank at its nth operation, of all or of those on some keys."""
 
     def __init__(self, rng):
-        self.kind = rng.choice(("die", "die", "freeze", "freeze", "interrupt"))
+        self.kind = rng.choice(("die", "die", "freeze", "freeze", "interrupt", "lose"))
         self.after = rng.random() < 0.5
         self.where = rng.choice(("", "/x/", "/x/", "/d/", "/e/"))
         self.count = int(2 ** rng.uniform(0, 5.5 if self.where else 10))
@@ -130,6 +145,8 @@ class Trainer:
         self.must_hold = False
         self.came = None
         self.folded = False
+        self.unadopted = []
+        self.alone = {}
         self.was_off = False
         self.mute_from = None
         self.skip_at = None
@@ -137,6 +154,7 @@ class Trainer:
         self.fault = None
         self.interrupt_run = None
         self.interrupted = False
+        self.lost = False
         self.skew = 1.0
         self.program = self.main()
         self.pending = None
@@ -228,6 +246,7 @@ class Trainer:
             self.tick_times.append(self.world.now)
         self.take()
         if not due:
+            self.adopt_alone()
             return
         program = self.agreement.poll()
         answer = None
@@ -243,10 +262,15 @@ class Trainer:
                 self.interrupted = True
                 program, answer = self.agreement.leave("interrupted"), None
                 continue
-            answer = yield request
+            try:
+                answer = yield request
+            except StoreLostError:
+                self.agreement.break_off("its store is lost")
+                break
             if type(request) is Sleep and request.paused:
                 self.take()
         off = self.agreement.off is not None
+        self.adopt_alone()
         if off and not self.was_off:
             self.was_off = True
             self.world.lost(self)
@@ -260,9 +284,23 @@ class Trainer:
                 self.submit(message)
                 continue
             self.folded = True
-            plan = adoption.fold(message, self.agreement.decided, self.step)
-            self.check_fold(message, plan)
+            self.unadopted = message
+            applied = [adoption.committed(one) for one in message]
+            plan = adoption.fold(applied, self.agreement.decided, self.step)
+            self.check_fold(applied, plan)
             self.agreement.adopt(plan)
+
+    def adopt_alone(self):
+        """What the ranks could not adopt together."""
+        if self.agreement.off is None:
+            return
+        left = self.agreement.left_over(self.unadopted)
+        self.unadopted = [one for one in left if (one.at_step or 0) > self.step]
+        for one in left:
+            self.submitted.discard(one.entry)
+            if one not in self.unadopted:
+                self.alone.update(one.values)
+                self.values.update(one.values)
 
     def check_fold(self, applied, plan):
         """Who committed last holds, now or, if it waits for its step, then."""
@@ -348,7 +386,8 @@ class World:
         self.behaviour = {}
         self.entries = []
         self.known = {}
-        self.ended = set()
+        self.outcomes = defaultdict(dict)
+        self.settles = rng.random() < 0.5
         self.actions = defaultdict(int)
         self.checkpoints = {}
         self.stopped = False
@@ -415,27 +454,51 @@ class World:
         if trainer.status != "running" or not trainer.read:
             return
         for sequence in range(trainer.read_to + 1, upto + 1):
-            self.deliver(trainer, sequence, earlier=False)
+            entry, appended = self.entries[sequence - 1]
+            expires = None if entry.deadline is None else appended + entry.deadline
+            self.hand_over(trainer, entry, sequence, expires)
         trainer.read_to = max(trainer.read_to, upto)
 
-    def deliver(self, trainer, sequence, *, earlier):
-        entry, appended = self.entries[sequence - 1]
+    def hand_over(self, trainer, entry, sequence, expires, *, earlier=False, begun=False):
         if entry.targets and trainer.name not in entry.targets and trainer.rank != 0:
             return
-        expires = None if entry.deadline is None else appended + entry.deadline
-        trainer.inbox.append(Deliver(entry, Position("e", sequence), expires, earlier))
+        trainer.inbox.append(Deliver(entry, Position("e", sequence), expires, earlier, begun))
 
     def read_log(self, trainer):
         """A sidecar of a new life reads what there is: what was applied, and what is undecided."""
-        applied = [
-            adoption.Committed(self.entry_with(key, values), sequence, order)
-            for key, (order, sequence, values) in self.known.items()
-        ]
-        trainer.inbox.append(applied)
-        for sequence, (entry, appended) in enumerate(self.entries, 1):
-            if entry.id not in self.ended:
-                self.deliver(trainer, sequence, earlier=appended <= trainer.life.began)
+        log = []
+        everybody = tuple(f"rank-{rank}" for rank in range(self.ranks))
+        for sequence, (issued, appended) in enumerate(self.entries, 1):
+            before = appended <= trainer.life.began
+            addressed = (issued.targets or everybody) if before else ()
+            entry = replace(issued, addressed=addressed)
+            expires = None if entry.deadline is None else appended + entry.deadline
+            log.append(Logged(sequence, entry, expires))
+            said = self.outcomes[entry.id]
+            if said or (before and self.settles):
+                log.append(Logged(sequence, self.settled(entry, said)))
+        todo = plan(log, trainer.name, self.now, epoch="e", whole_log=True)
+        trainer.inbox.append(todo.adopt.sets)
+        for one in todo.deliver:
+            self.hand_over(
+                trainer, one.entry, one.sequence, one.expires, earlier=one.earlier, begun=one.begun
+            )
         trainer.read, trainer.read_to = True, len(self.entries)
+
+    def settled(self, entry, said):
+        """How the weaver ends an entry: who died without a word is `unknown`."""
+        outcomes = [
+            Outcome(
+                entry=entry.id, sequence=0, replica=name, incarnation="", kind=kind, order=order
+            )
+            for name, (kind, order) in said.items()
+        ]
+        outcomes += [
+            Outcome(entry=entry.id, sequence=0, replica=name, incarnation="", kind="unknown")
+            for name in entry.addressed
+            if name not in said
+        ]
+        return Entry(id=f"end-{entry.id}", author="", body=Settled(entry.id, 0, tuple(outcomes)))
 
     def has_come(self, key, step):
         at_step = next(entry.at_step for entry, _ in self.entries if entry.id == key)
@@ -457,14 +520,10 @@ class World:
             return
         applied = ending.verdict.kind == "applied"
         changes = {change.name: change.new for change in ending.verdict.changes}
-        for each in ending.adopts:
-            if applied and each.order > self.known[each.entry][0]:
-                self.require(each.entry == ending.entry.id, f"{each.entry} has another order")
-                self.known[each.entry] = (each.order, each.sequence, changes)
         if ending.adopts:
             return
         key = ending.entry.id
-        self.ended.add(key)
+        self.outcomes[key][trainer.name] = (ending.verdict.kind, ending.order)
         new = key not in self.known or ending.order > self.known[key][0]
         if applied and new and isinstance(ending.entry.body, Set):
             self.known[key] = (ending.order, ending.sequence, changes)
@@ -624,6 +683,11 @@ class World:
             else:
                 self.at(self.now + fault.seconds, self.advance, trainer)
             return True
+        trainer.interrupted = True
+        if fault.kind == "lose":
+            trainer.lost = True
+            self.step_on(trainer, lambda: trainer.program.throw(StoreLostError()))
+            return True
         trainer.program = trainer.agreement.leave("interrupted")
         trainer.pending = None
         self.resume(trainer, None)
@@ -632,9 +696,17 @@ class World:
     def resume(self, trainer, answer):
         if trainer.status != "running" or trainer.life.over:
             return
+        self.step_on(trainer, lambda: trainer.program.send(answer))
+
+    def step_on(self, trainer, program):
         try:
-            request = trainer.program.send(answer)
+            request = program()
         except StopIteration:
+            self.end(trainer, "finished")
+            return
+        except StoreLostError:
+            # It cannot say that it leaves.
+            trainer.agreement.break_off("its store is lost")
             self.end(trainer, "finished")
             return
         trainer.pending = request
@@ -691,6 +763,9 @@ class World:
     def check_life(self, life, *, last):
         trainers = life.trainers
         lists = [each.decided() for each in trainers]
+        for trainer, mine in zip(trainers, lists, strict=True):
+            if trainer.lost and mine and mine[-1][1] == "unknown":
+                mine.pop()  # it cannot know what the others came to
         for one in lists:
             for other in lists:
                 shared = min(len(one), len(other))
@@ -715,9 +790,11 @@ class World:
                 continue
             seen.add(id(ending))
             values.update({change.name: change.new for change in ending.verdict.changes})
+        values.update(trainer.alone)
         trainer.check(values == trainer.values, f"values {trainer.values}, committed {values}")
         if trainer.status == "finished":
-            missing = trainer.submitted - trainer.endings.keys()
+            # Its sidecar tells of what was to be adopted when training ended.
+            missing = trainer.submitted - trainer.endings.keys() - trainer.agreement._taken_over
             trainer.check(not missing, f"no outcome of {missing}")
 
     def check_calm(self, life):
@@ -739,14 +816,22 @@ class World:
         leader = life.trainers[0]
         if leader.deaf or (life.number and not leader.folded):
             return
-        if any(e.adopts and e.verdict.kind != "applied" for e in leader.endings.values()):
-            return
         self.drain()
+        # The checkpoint may know what the log has lost.
+        known = {
+            key: (past.order, 0, {change.name: change.new for change in past.changes})
+            for key, past in leader.past.items()
+            if past.kind == "applied"
+        }
         values = dict.fromkeys(NAMES, 0)
-        for _, _, changes in sorted(self.known.values(), key=lambda each: each[0]):
+        for _, _, changes in sorted({**known, **self.known}.values(), key=lambda each: each[0]):
             values.update(changes)
         for trainer in life.trainers:
-            trainer.check(values == trainer.values, f"values {trainer.values}, the log {values}")
+            # Training ended before the next boundary.
+            left = trainer.agreement.left_over(trainer.unadopted)
+            early = END in trainer.agreement.off and (left or not trainer.folded)
+            fits = trainer.interrupted or early or values == trainer.values
+            trainer.check(fits, f"values {trainer.values}, the log {values}")
 
     def drain(self):
         """Let the outcomes that are on their way arrive."""

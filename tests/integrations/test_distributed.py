@@ -27,14 +27,14 @@ PATIENCE = 60.0
 class Ranks:
     """Sessions that are the ranks of one job, each polled by a thread of its own."""
 
-    def __init__(self, store, ranks=2, **arguments):
+    def __init__(self, store, ranks=2, *, patience=PATIENCE, **arguments):
         self.sessions = []
         self.values = []
         for rank in range(ranks):
             session = LocalSession(f"rank-{rank}", mode="online", **arguments).start()
             self.sessions.append(session)
             self.values.append(self.declare(session, rank))
-            group = Group(rank, ranks, store, PATIENCE)
+            group = Group(rank, ranks, store, patience)
             seat = session._safe_point.join(group, TorchStore(store.clone()))
             session.tick = seat.tick
         self.step = -1
@@ -143,6 +143,46 @@ def test_what_the_log_says_was_applied_is_adopted_at_one_step(ranks):
         assert {name: one.kind for name, one in told.items()} == dict.fromkeys("ab", "applied")
         assert all(one.adopted for one in told.values())
     assert len({one.step for each in ranks.sessions for one in each.outcomes}) == 1
+
+
+def test_what_ranks_cannot_adopt_together_each_adopts_alone(served):
+    """Where they do not meet, the settings are those of the log all the same, each at its step."""
+    ranks = Ranks(served, patience=0.2)
+    first = ranks.sessions[0]
+    applied = (
+        AppliedSet("a", 3, "ann", {"lr": 0.3}, 1),
+        AppliedSet("b", 4, "bob", {"wd": 4.0, "lr": 9.0}, 0, at_step=9),
+        AppliedSet("c", 5, "eve", {"lr": 0.5}, 2, own=False),
+    )
+    first._local.inbox.append(Adopt(applied, Position("local", 0)))
+    ranks._poll(first, 5)
+    assert "1 of 2 ranks never polled" in first._safe_point._ranks.off
+    assert ranks.values[0] == {"lr": 0.5, "wd": 0.0}
+    ranks.step = 4
+    ranks._poll(first, 10)
+    assert ranks.values[0] == {"lr": 0.5, "wd": 4.0}
+    told = [(one.entry, one.kind, one.step, one.adopted) for one in first.outcomes]
+    assert told == [
+        ("a", "applied", 0, True),
+        ("c", "applied", 0, True),
+        ("b", "applied", 9, False),
+    ]
+    ranks.close()
+
+
+def test_a_section_is_told_to_the_other_ranks(ranks, served):
+    """Whoever waits can see for how long this rank may not poll."""
+    ranks.poll()
+    first = ranks.sessions[0]
+    first._safe_point._owner = threading.get_ident()
+    store = TorchStore(served.clone())
+    key = first._safe_point._ranks.agreement._seat.keys.section(0)
+    with first.section("save", timeout=600.0):
+        assert store.read(key) == b"600.0"
+        with first.section("inner"):
+            assert float(store.read(key)) == PATIENCE
+        assert store.read(key) == b"600.0"
+    assert store.read(key) is None
 
 
 def test_a_checkpoint_of_one_rank_serves_all(ranks, served):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -114,11 +115,10 @@ def test_the_same_step_polled_again_is_no_tick():
     assert [rank.last.kind for rank in circle.ranks] == ["applied"] * 2
 
 
-def test_ranks_at_different_steps_refuse():
-    """The votes prove the step: where ranks are apart nothing is applied, and it says why."""
-    circle = Circle(2)
+def test_a_rank_at_another_step_is_named_and_ends_agreement():
+    """The votes prove the step: who is ahead is named, nothing is applied, and nothing is left."""
+    circle = Circle(4)
     circle.poll(50)
-    circle.ranks[1].agreement._step += 1
     circle.submit(Set({"lr": 0.5}))
     while not circle.leader.endings:
         circle.step += 1
@@ -126,11 +126,40 @@ def test_ranks_at_different_steps_refuse():
         programs = [
             rank.agreement.poll()
             for rank in circle.ranks
-            if rank.agreement.tick(circle.step + rank.rank)
+            if rank.agreement.tick(circle.step + 7 * (rank.rank == 2))
         ]
         circle.drive(programs)
-    assert "at another step" in circle.leader.last.reason
+    told = r"rank 2 at step (\d+), while rank 0, 1, 3 at step (\d+)"
+    ahead, others = map(int, re.fullmatch(told, circle.leader.last.reason).groups())
+    assert ahead == others + 7
+    assert {rank.agreement.off for rank in circle.ranks} == {circle.leader.last.reason}
     assert {rank.values["lr"] for rank in circle.ranks} == {0.1}
+    assert not [key for key in circle.store.data if "/at/" in key or "/s/" in key]
+
+
+def test_a_rank_that_leaves_before_a_boundary_is_not_waited_for():
+    """Patience is not spent on a rank that is known to be out."""
+    circle = Circle(3, patience=300.0)
+    circle.poll(50)
+    circle.submit(Set({"lr": 0.5}))
+    rest = circle.ranks[:2]
+    while circle.leader.agreement._boundary > circle.leader.agreement._tick + 1:
+        circle.poll(1)
+    circle.leave(circle.ranks[2], "it crashed")
+    before = circle.now
+    circle.poll(3, ranks=rest)
+    assert circle.now - before < 1
+    assert all("rank 2 is out (it crashed)" in rank.agreement.off for rank in rest)
+
+
+def test_after_a_stop_commands_are_refused_at_once():
+    """Nobody decides them any more, however long training takes to end."""
+    circle = Circle()
+    circle.submit(Stop())
+    circle.poll(60)
+    circle.submit(Set({"lr": 0.5}))
+    for rank in circle.ranks:
+        assert (rank.last.kind, rank.last.reason) == ("rejected", "this job was told to stop")
 
 
 # Votes.
@@ -206,7 +235,7 @@ def test_actions_of_an_earlier_life_are_unknown():
     """What an earlier life may have begun is not run again, but a Set is applied."""
     circle = Circle()
     for body in (Act("evaluate"), Stop(), Set({"lr": 0.5})):
-        circle.submit(body, earlier=True)
+        circle.submit(body, begun=True)
     circle.poll(10)
     assert [kind for _, kind, _ in circle.ranks[1].outcomes] == ["unknown", "unknown", "applied"]
 
@@ -324,6 +353,69 @@ def test_patience_has_an_end_and_names_whom_it_waited_for(caplog):
         assert rank.last.kind == "rejected"
 
 
+def test_whom_a_rank_waits_for_is_said_every_ten_seconds(caplog):
+    """Not more rarely the longer it takes."""
+    caplog.set_level(logging.WARNING, "weavelet")
+    circle = Circle(2, patience=65.0)
+    circle.poll(10)
+    circle.submit(Set({"lr": 0.5}))
+    circle.poll(60, ranks=[circle.leader])
+    waits = [one for one in caplog.messages if one.startswith("step") and "rank 1" in one]
+    assert len(waits) == 6
+
+
+def test_a_rank_in_a_declared_section_is_waited_for():
+    """Longer than patience by what the section says, and no longer than that."""
+    circle = Circle(2, patience=20.0)
+    circle.poll(10)
+    circle.drive([circle.ranks[1].agreement.enter_section(100.0)])
+    circle.submit(Set({"lr": 0.5}))
+    before = circle.now
+    circle.poll(60, ranks=[circle.leader])
+    assert circle.now - before > 120
+    assert "no vote of rank 1 within 120 s" in circle.leader.agreement.off
+
+
+def test_a_section_that_is_over_is_not_waited_for():
+    """What was declared goes with the section."""
+    circle = Circle(2, patience=20.0)
+    circle.poll(10)
+    circle.drive([circle.ranks[1].agreement.enter_section(None)])
+    circle.drive([circle.ranks[1].agreement.leave_section()])
+    circle.submit(Set({"lr": 0.5}))
+    circle.poll(60, ranks=[circle.leader])
+    assert "no vote of rank 1 within 20 s" in circle.leader.agreement.off
+    assert not [key for key in circle.store.data if "in-section" in key]
+
+
+def test_a_pause_ends_for_those_whose_leader_is_gone():
+    """A leader that shows no sign of life cannot end it; the others go on without agreement."""
+    circle = Circle(3, patience=40.0)
+    circle.poll(10)
+    circle.submit(Pause())
+    programs = {}
+    while not all(rank.agreement.paused for rank in circle.ranks):
+        circle.step += 1
+        circle.now += circle.seconds
+        for rank in circle.ranks:
+            if rank.agreement.tick(circle.step):
+                programs[rank.rank] = rank.agreement.poll()
+        answers = dict.fromkeys(programs.values())
+        for _ in range(2000):
+            for program in list(answers):
+                try:
+                    answers[program] = circle.carry_out(program.send(answers[program]))
+                except StopIteration:
+                    del answers[program]
+    programs.pop(0).close()
+    circle.drive([program for rank, program in programs.items() if rank])
+    for rank in circle.ranks[1:]:
+        assert "no decision by rank 0 within 40 s" in rank.agreement.off or "is out" in (
+            rank.agreement.off
+        )
+        assert not rank.agreement.paused
+
+
 def test_ranks_that_never_poll_are_named():
     """Without all ranks at the first poll agreement stays off, and says who was missing."""
     circle = Circle(patience=40.0)
@@ -352,6 +444,8 @@ def test_a_lost_store_is_an_unknown_outcome():
     assert circle.leader.values["lr"] == 0.1
     assert circle.leader.last.kind == "unknown"
     assert "connection reset" in agreement.off
+    # The other one may have kept it: the next life takes over what the log says.
+    assert "x1" not in agreement.decided
 
 
 # The store.

@@ -146,7 +146,9 @@ class Control:
     def _deliver(self, logged: Logged, epoch: str) -> None:
         position = Position(epoch, logged.sequence)
         try:
-            self._end.send(Deliver(logged.entry, position, logged.expires, logged.earlier))
+            self._end.send(
+                Deliver(logged.entry, position, logged.expires, logged.earlier, logged.begun)
+            )
         except MalformedError as error:
             identity = self._hello.identity
             self._decided(

@@ -319,3 +319,57 @@ def test_the_whole_log_holds_what_other_replicas_are_asked(log):
     assert (one.entry, one.order, one.at_step, one.targets) == (done.entry.id, 3, 7, (OTHER,))
     assert sequences(made.deliver) == [waiting.sequence]
     assert log.plan().adopt.sets == log.plan().deliver == ()
+
+
+def test_what_one_rank_applied_holds_for_all_of_them(log):
+    """The leader's own outcome may be lost with its life; alone it would not adopt that."""
+    done = log.add(Set({"lr": 0.5}), addressed=(ME, OTHER), expires=NOW - 1)
+    log.settle(done, me="unknown", other="applied", order=3)
+    (one,) = log.plan(whole_log=True).adopt.sets
+    assert (one.entry, one.order, one.own) == (done.entry.id, 3, False)
+    assert log.plan().adopt.sets == ()
+
+
+def test_the_order_of_an_applied_set_is_that_of_its_commit(log):
+    """Not of a later life's failure to take it over."""
+    done = log.add(Set({"lr": 0.5}), addressed=(ME, OTHER))
+    outcomes = tuple(
+        Outcome(
+            entry=done.entry.id,
+            sequence=done.sequence,
+            replica=replica,
+            incarnation="i",
+            kind=kind,
+            order=order,
+        )
+        for replica, kind, order in ((ME, "applied", 3), (OTHER, "failed", 8))
+    )
+    log.add(Settled(done.entry.id, done.sequence, outcomes))
+    assert [one.order for one in log.plan(whole_log=True).adopt.sets] == [3]
+
+
+def test_what_was_committed_after_an_undecided_one_is_adopted_by_ranks(log):
+    """Their commits have an order; alone it is delivered, or the older value would win."""
+    waiting = log.add(Set({"lr": 0.1}), at_step=90)
+    done = log.add(Set({"lr": 0.5}))
+    log.settle(done, me="applied", other="applied", order=1)
+    made = log.plan(whole_log=True)
+    assert [(one.entry, one.own) for one in made.adopt.sets] == [(done.entry.id, False)]
+    assert sequences(made.deliver) == [waiting.sequence, done.sequence]
+    assert log.plan().adopt.sets == ()
+
+
+@pytest.mark.parametrize("body", [Act("save"), Stop()])
+def test_what_another_rank_may_have_begun_is_begun(log, body):
+    """The leader decides what is for others, too, and must not have it done again."""
+    log.add(body, targets=(OTHER,), addressed=(OTHER,))
+    (given,) = log.plan(whole_log=True).deliver
+    assert (given.earlier, given.begun) == (False, True)
+
+
+def test_what_another_rank_died_in_is_decided_by_the_leader(log):
+    """A Set for that rank alone, within its deadline."""
+    died = log.add(Set({"lr": 0.5}), targets=(OTHER,), addressed=(OTHER,), expires=NOW + 9)
+    log.settle(died, other="unknown")
+    assert sequences(log.plan(whole_log=True).deliver) == [died.sequence]
+    assert log.plan().deliver == ()
