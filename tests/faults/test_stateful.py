@@ -256,7 +256,6 @@ def test_any_order_of_commands_and_kills(sized, figure):
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,
-                deadline=None,
                 derandomize=True,
                 database=None,
                 # Shrinking would take hours, and a failure names its rules all the same.

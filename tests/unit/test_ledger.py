@@ -136,7 +136,7 @@ def test_bytes_that_are_no_text_are_a_damaged_line(tmp_path):
         read(path)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(GOOD) * 2), st.binary(max_size=3)), min_size=1),
     cut=st.integers(0, 40),

@@ -112,7 +112,7 @@ def verdict(declared, value):
 
 
 @pytest.mark.parametrize("declared", TYPES, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(value=VALUES)
 def test_what_the_weaver_refuses_the_trainer_refuses_too(declared, value):
     """No command that a trainer would carry out is held up; what goes on means the same there."""

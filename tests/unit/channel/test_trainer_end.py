@@ -278,7 +278,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAccounting.settings = settings(max_examples=60, stateful_step_count=25)
 
 
 # Outcomes.
