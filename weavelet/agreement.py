@@ -26,7 +26,7 @@ from weavelet.meeting import answer_ranks, ask_leader
 from weavelet.messages import AppliedSet, Deliver, Entry, Pause, Resume, Set, Stop
 from weavelet.planning import Planner
 from weavelet.transaction import Verdict
-from weavelet.voting import Participant, Said, Seat, Transaction
+from weavelet.voting import Participant, Seat, Transaction
 from weavelet.waiting import Wait
 
 PATIENCE = 300.0
@@ -41,7 +41,7 @@ _log = logging.getLogger("weavelet")
 class Ending(msgspec.Struct, frozen=True):
     """What became of an entry, or of the `adopts` that it stands for, on this replica.
 
-    `order` is 0 where the ranks did not decide it. `said` is what all ranks came to, on the leader.
+    `order` is 0 where the ranks did not decide it.
     """
 
     entry: Entry
@@ -50,7 +50,6 @@ class Ending(msgspec.Struct, frozen=True):
     verdict: Verdict
     order: int = 0
     adopts: tuple[Adopted, ...] = ()
-    said: tuple[Said, ...] = ()
 
 
 class Replica(Participant, Protocol):
@@ -369,15 +368,7 @@ class Agreement:
             self._tell_past(entry, item.sequence)
         elif transaction.addressed:
             self._replica.conclude(
-                Ending(
-                    entry,
-                    item.sequence,
-                    self._step,
-                    verdict,
-                    item.order,
-                    item.adopts,
-                    transaction.said,
-                )
+                Ending(entry, item.sequence, self._step, verdict, item.order, item.adopts)
             )
 
     def _remember(self, item: Item, past: Past) -> None:

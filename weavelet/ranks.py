@@ -182,10 +182,6 @@ class Ranks:
             "entry %s was rolled back on all ranks; here: %s", entry.id, self._registry.undo()
         )
 
-    def state(self) -> str:
-        """The hash of all effective control values."""
-        return self._registry.state()
-
     def conclude(self, ending: Ending) -> None:
         """An entry came to its end here: tell it."""
         entry, verdict = ending.entry, ending.verdict

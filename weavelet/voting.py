@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
@@ -19,8 +18,6 @@ REFUSED = 1 << 32
 """What a refusal adds to the count of votes."""
 
 _MARK_SECONDS = 0.5
-_MOST_SAID = 256 * 1024
-"""Bytes of what a rank tells the leader: stores refuse large values. The log has the whole."""
 
 _log = logging.getLogger("weavelet")
 
@@ -37,24 +34,15 @@ class Participant(Protocol):
     def undo(self, entry: Entry) -> None:
         """Set back the Set that `run` applied last."""
 
-    def state(self) -> str:
-        """The hash of all effective control values."""
-
 
 class Ruling(Record, frozen=True):
-    """What came of a round. `lost` says that not all votes came, and that agreement is over."""
+    """What came of a round. `lost` says that not all votes came, or not from one step.
+
+    Agreement is over then.
+    """
 
     kind: Literal["yes", "no", "lost"]
     reason: str = ""
-
-
-class Said(Record, frozen=True):
-    """What an entry came to on one rank, as it tells the leader before it votes."""
-
-    rank: int
-    replica: str
-    verdict: Verdict
-    state: str
 
 
 class Seat(msgspec.Struct, frozen=True):
@@ -92,7 +80,7 @@ class Transaction:
 
     `lost` is the reason why agreement is over, None while it is not. `known` says that the entry
     was decided before, here or in the life that the checkpoint is from. `committed` is the same on
-    all ranks, other than the verdict. `said` is what the ranks came to, on rank 0.
+    all ranks, other than the verdict.
     """
 
     def __init__(
@@ -118,7 +106,6 @@ class Transaction:
         self.known = False
         self.committed = False
         self.lost: str | None = None
-        self.said: tuple[Said, ...] = ()
 
     @property
     def addressed(self) -> bool:
@@ -138,12 +125,7 @@ class Transaction:
             return self._finish()
         self._round = "b"
         refusal = self._run()
-        if self.addressed:
-            yield Put(f"{self._base}/r/{self._seat.rank}", self._said())
-        ruling = yield from self._vote(refusal)
-        if self._seat.rank == 0 and ruling.kind != "lost":
-            yield from self._collect()
-        return self._judge(ruling)
+        return self._judge((yield from self._vote(refusal)))
 
     def abandon(self, reason: str) -> Steps[Verdict]:
         """Leave in the middle: what the others come to, or else nothing, for all of them."""
@@ -159,26 +141,6 @@ class Transaction:
         """Without the store there is no knowing what the others come to; here it is undone."""
         verdict = self._judge(Ruling("lost", reason))
         return msgspec.structs.replace(verdict, kind="unknown")
-
-    def _said(self) -> bytes:
-        seat, mine, state = self._seat, self._mine, self._participant.state()
-        with contextlib.suppress(UnicodeEncodeError):  # halves of characters in values
-            data = encode(Said(seat.rank, seat.replica, mine, state))
-            if len(data) <= _MOST_SAID:
-                return data
-        bare = Verdict(mine.kind, reason=mine.reason and mine.reason[:1000])
-        return encode(Said(seat.rank, seat.replica, bare, state))
-
-    def _collect(self) -> Steps[None]:
-        """Fetch what all ranks said before they voted, and remove it."""
-        said = []
-        for rank in range(self._seat.ranks):
-            key = f"{self._base}/r/{rank}"
-            data = yield Read(key)
-            if data is not None:
-                said.append(msgspec.msgpack.decode(data, type=Said))
-                yield Delete(key)
-        self.said = tuple(said)
 
     def keys(self) -> Sequence[str]:
         """The keys that are left when all ranks have seen the verdict."""

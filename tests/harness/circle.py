@@ -48,9 +48,6 @@ class Rank:
     def undo(self, entry):
         self.values.update(self.olds)
 
-    def state(self):
-        return repr(self.values)
-
     def conclude(self, ending):
         self.endings.append(ending)
 

@@ -57,9 +57,10 @@ class Job:
             **jobs.shell.environment,
             "WEAVELET_JOB": self.name,
             "OMP_NUM_THREADS": "1",
-            # Else a restarted life may fail to start up, as gloo meets keys of the dead one.
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         }
+        if restarts:
+            # Else a restarted life may fail to start up, as gloo meets keys of the dead one.
+            environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         self._output = (folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
             [*launcher, *map(str, command)],

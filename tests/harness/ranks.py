@@ -201,9 +201,6 @@ class Trainer:
         for change in self.olds.pop(entry.id):
             self.values[change.name] = change.old
 
-    def state(self):
-        return repr(sorted(self.values.items()))
-
     def conclude(self, ending):
         orders = {each.entry: each.order for each in ending.adopts}
         for identifier, order in (orders or {ending.entry.id: ending.order}).items():
