@@ -16,6 +16,7 @@ from weavelet.wire.bus import Server
 
 FILLING = 200
 """Snapshots, of some 60 kB each: more than lies between two sockets."""
+NOTHING = {"jobs": [], "replicas": [], "removed": [], "devices": None, "rules": None}
 
 
 @asynccontextmanager
@@ -175,3 +176,13 @@ async def test_a_subscription_names_a_bounded_number_of_runs(tmp_path):
         refused = await talk.ask("subscribe", runs=runs)
         assert (refused["code"], "at most 100" in refused["text"]) == ("invalid_value", True)
         assert (await talk.ask("subscribe", runs=runs[1:]))["type"] == "snapshot"
+
+
+@asynchronous
+async def test_a_subscriber_hears_something_every_other_second(tmp_path):
+    """Where nothing happens it is told so: silence means that the connection leads nowhere."""
+    async with serving(tmp_path) as service, talking(service.endpoint) as talk:
+        await talk.ask("subscribe", runs=["none"])
+        for _ in range(2):
+            said = await asyncio.wait_for(talk.next(), 5)
+            assert said == {**NOTHING, "type": "status_update"}

@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 
 import weavelet.weaver
 from harness.browser import browsing, looking
-from harness.faults import holds
+from harness.faults import go_on, holds, stop
 from harness.stage import weaving
 from harness.trainers import LOOP, training
 
@@ -294,6 +294,25 @@ def test_the_truth_after_a_restart_of_the_weaver(browser, weaver):
         expect(at(page, "command-outcome").first).to_have_attribute("data-state", "applied")
         training.signal(signal.SIGKILL)
         expect(state(page)).to_contain_text("crashed")
+
+
+def test_a_weaver_that_hangs_is_noticed(browser, weaver):
+    """Stopped, it closes no connection; yet the page says so, and comes back with the truth."""
+    with trainer(weaver), page_of(browser, weaver, run=RUN) as page:
+        expect(state(page)).to_contain_text("running")
+        before = step(page)
+        stop(weaver.pid)
+        try:
+            expect(at(page, "connection-lost")).to_contain_text("Nothing is heard", timeout=12_000)
+            for verb in ("pause", "stop", "control-send"):
+                expect(at(page, verb)).to_be_disabled()
+        finally:
+            go_on(weaver.pid)
+        expect(at(page, "connection-lost")).to_have_count(0)
+        holds(lambda: step(page) > before)
+        write(page, "lr", "0.03")
+        at(page, "control-send").click()
+        expect(at(page, "command-outcome").first).to_have_attribute("data-state", "applied")
 
 
 def test_a_viewer_looks_and_commands_nothing(browser, weaver):

@@ -33,6 +33,7 @@ _DEFAULT_DEADLINE = 60.0
 _GRACE_SECONDS = 30.0
 _CANCEL_SECONDS = 3.0
 _CLOSED = "closed"
+_BEAT = protocol.StatusUpdate()
 
 
 class Client:
@@ -284,7 +285,8 @@ class Client:
         try:
             async with aclosing(connection.ask(request)) as answers:
                 async for update in answers:
-                    yield update
+                    if update != _BEAT:
+                        yield update
         finally:
             await connection.close()
 

@@ -69,7 +69,8 @@ class Allowance:
 class Client:
     """A WebSocket, whose it is, and what it has subscribed to.
 
-    `news` returns what the client has not been told of the fleet, None if nothing.
+    `news` returns what the client has not been told of the fleet, None if nothing. `spoken` is when
+    it was last sent anything.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Client:
         self._samples: deque[bytes] = deque()
         self._samples_size = 0
         self.left_out = 0
+        self.spoken = time.monotonic()
         self._wake = asyncio.Event()
         self._stale = False
 
@@ -169,6 +171,7 @@ class Client:
 
     async def _write(self, data: bytes) -> None:
         await asyncio.wait_for(self._socket.send_frame(data, WSMsgType.TEXT), _SEND_SECONDS)
+        self.spoken = time.monotonic()
 
     def _cut(self, why: str) -> None:
         log.warning("cut off the client of %s: %s", self.author, why)

@@ -21,7 +21,11 @@ from weavelet.weaver.views import metrics_message
 _MOST_TOLD = 10_000
 """Entries of which it is remembered what was said last; of an older one it is said once more."""
 
+BEAT_SECONDS = 1.0
+"""After so long without news a subscriber is told that there are none."""
+
 _encode = msgspec.json.Encoder().encode
+_BEAT = _encode(protocol.StatusUpdate())
 
 
 class News:
@@ -89,9 +93,17 @@ class News:
                 client.refresh()
 
     def of(self, client: Client) -> bytes | None:
-        """What a client has not been told of the fleet, None if nothing."""
+        """What a client has not been told of the fleet, None if nothing.
+
+        To a subscriber that nothing was sent for a second, it is an empty update: a browser does
+        not tell a page of pings, and a connection that carries nothing may be none.
+        """
         if client.subscription is None:
             return None
+        is_due = time.monotonic() - client.spoken > BEAT_SECONDS
+        return self._unseen(client) or (_BEAT if is_due else None)
+
+    def _unseen(self, client: Client) -> bytes | None:
         key = (client.version, client.rules_version, client.runs)
         # Most clients have seen the same: what is encoded once serves them all.
         if key not in self._encoded:

@@ -309,7 +309,8 @@ class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update
 
     A replica whose place another incarnation claims has a row for each; they come together and
     replace all earlier ones of that replica. `removed` holds (run, job) and comes before `jobs`.
-    `devices` and `rules` are all there are, None while none of them changed.
+    `devices` and `rules` are all there are, None while none of them changed. Whoever has subscribed
+    hears something at least every other second: where nothing changed, an empty one of these.
     """
 
     jobs: list[JobView] = []

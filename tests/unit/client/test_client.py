@@ -257,6 +257,21 @@ def test_watch_yields_what_comes_unasked_until_it_is_closed():
         assert client.jobs() == []
 
 
+def test_watch_leaves_out_updates_that_say_nothing():
+    """With them the weaver shows that it is there; a watch yields changes."""
+
+    def script(request):
+        yield protocol.Snapshot(id=request.id)
+        yield protocol.StatusUpdate()
+        yield protocol.StatusUpdate(rules=[])
+
+    with scripted(script) as weaver, Client(weaver.url, TOKEN) as client:
+        watch = client.watch()
+        assert isinstance(next(watch), protocol.Snapshot)
+        assert next(watch).rules == []
+        watch.close()
+
+
 def test_several_threads_share_one_client():
     """Commands of many threads run over one connection, each with its own answer."""
 

@@ -9,12 +9,15 @@ export function socketUrl(base: string): string {
   return url.href
 }
 
+const PROBING = 5000
+
 /** The real world: this browser. */
 export const browser: World = {
   open: () => new WebSocket(socketUrl(document.baseURI)),
   probe: async () => {
     try {
-      const answer = await fetch('ws', { credentials: 'same-origin', cache: 'no-store' })
+      const signal = AbortSignal.timeout(PROBING)
+      const answer = await fetch('ws', { credentials: 'same-origin', cache: 'no-store', signal })
       return answer.status
     } catch {
       return null

@@ -1,5 +1,6 @@
 import { writeJson } from '../json/exact'
 import { VERSION, type ClientMessage, type ServerMessage } from '../protocol'
+import { Pulse } from './pulse'
 import { readMessage } from './reading'
 
 /**
@@ -54,10 +55,14 @@ export class Link {
   private subscription: { runs: string[]; metrics: boolean } = { runs: [], metrics: false }
   private readonly world: World
   private readonly listener: Listener
+  private readonly pulse: Pulse
 
   constructor(world: World, listener: Listener) {
     this.world = world
     this.listener = listener
+    this.pulse = new Pulse(world.later, () => {
+      this.forsake('Nothing is heard of the weaver: it hangs, or the network is gone.')
+    })
   }
 
   start(): void {
@@ -78,6 +83,13 @@ export class Link {
     this.attempt = 0
     this.cancel()
     this.connect()
+  }
+
+  /** Give the connection up and make another: it may be open and yet lead nowhere. */
+  forsake(why: string): void {
+    if (this.phase !== 'open') return
+    this.drop()
+    void this.lost(why)
   }
 
   /** A number for a request, unlike all others of this page. */
@@ -118,29 +130,33 @@ export class Link {
       giveUp()
       if (this.socket !== socket) return
       this.attempt = 0
+      this.pulse.start()
       this.say('open', '')
       this.subscribe()
     }
     socket.onmessage = (event) => {
-      if (this.socket === socket && typeof event.data === 'string') this.receive(event.data)
+      if (this.socket !== socket || typeof event.data !== 'string') return
+      this.pulse.beat()
+      this.receive(event.data)
     }
     socket.onclose = () => {
       giveUp()
       if (this.socket !== socket) return
-      this.socket = null
-      void this.lost(opened)
+      this.drop()
+      void this.lost(opened ? 'The weaver went away or the network broke.' : null)
     }
   }
 
-  private async lost(opened: boolean): Promise<void> {
-    if (opened) this.say('lost', 'The weaver went away or the network broke.')
-    const status = opened ? null : await this.world.probe()
+  /** `why` is null where it never opened. */
+  private async lost(why: string | null): Promise<void> {
+    if (why !== null) this.say('lost', why)
+    const status = why === null ? await this.world.probe() : null
     if (this.socket !== null || (this.phase !== 'lost' && this.phase !== 'connecting')) return
     if (status === UNAUTHORIZED) {
       this.say('locked', '')
       return
     }
-    if (!opened) this.say('lost', explain(status))
+    if (why === null) this.say('lost', explain(status))
     this.cancel = this.world.later(
       () => {
         this.connect()
@@ -163,6 +179,7 @@ export class Link {
   private drop(): void {
     const socket = this.socket
     this.socket = null
+    this.pulse.stop()
     socket?.close()
   }
 

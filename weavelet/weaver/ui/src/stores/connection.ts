@@ -176,6 +176,7 @@ export const useConnection = defineStore('connection', () => {
     send,
     next: () => link?.next() ?? '',
     hurry: () => link?.hurry(),
+    offline: () => link?.forsake('This machine has no network.'),
     dismiss: () => (complaint.value = null),
     take,
   }
