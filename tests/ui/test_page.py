@@ -32,8 +32,9 @@ STRANGE = '<img src=x onerror="window.hacked=1">\u202eevil\u202c \U0001f525'
 TRAINER = (
     LOOP
     + f"""
-import math
+import math, os
 STRANGE = {STRANGE!r}
+NAMED = {{"a" * 65536: 1.0}} if "LONG_NAME" in os.environ else {{}}
 
 with weavelet.session(sys.argv[1]) as w:
     declare(w)
@@ -48,7 +49,7 @@ with weavelet.session(sys.argv[1]) as w:
         for change in w.poll(step):
             say(step=step, change=change.name, old=change.old, new=change.new)
         loss = math.nan if step == 40 else 1.0 / (step + 1)
-        w.report(step, loss=loss, lr=state["lr"], **{{STRANGE: float(step)}})
+        w.report(step, loss=loss, lr=state["lr"], **{{STRANGE: float(step), **NAMED}})
         step += 1
         time.sleep(0.02)
 say(stopped=w.stopped)
@@ -294,6 +295,24 @@ def test_the_truth_after_a_restart_of_the_weaver(browser, weaver):
         expect(at(page, "command-outcome").first).to_have_attribute("data-state", "applied")
         training.signal(signal.SIGKILL)
         expect(state(page)).to_contain_text("crashed")
+
+
+def test_a_name_that_is_too_long_to_ask_for(browser, weaver):
+    """A metric with a name of 64 kB has a chart that says so; all else of the page works."""
+    names = {"WEAVELET_RUN": RUN, "WEAVELET_JOB": "j1", "WEAVELET_HOME": str(weaver.home)}
+    with training(TRAINER, "trainer-0", LONG_NAME="1", **names), looking(browser) as page:
+        sockets = []
+        page.on("websocket", lambda socket: sockets.append(socket))
+        page.goto(f"{weaver.endpoint.http_url}/#token={weaver.endpoint.token}")
+        at(page, "run-link").filter(has_text=RUN).click()
+        expect(at(page, "no-past")).to_have_count(1)
+        charts = at(page, "metric-chart")
+        loss = charts.filter(has=page.get_by_role("heading", name="loss")).first
+        expect(loss.locator('[data-test="chart-value"]').first).not_to_have_text("-")
+        write(page, "lr", "0.05")
+        at(page, "control-send").click()
+        expect(at(page, "command-outcome").first).to_have_attribute("data-state", "applied")
+        assert len(sockets) == 1
 
 
 def test_a_weaver_that_hangs_is_noticed(browser, weaver):

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { VERSION, type ServerMessage } from '../protocol'
+import { MAX_MESSAGE_BYTES, VERSION, type ServerMessage } from '../protocol'
 import { Link, backoff, type Phase, type Socket, type World } from './link'
 
 class FakeSocket implements Socket {
@@ -68,6 +68,17 @@ describe('the link', () => {
     expect(messages.map((one) => one.type)).toEqual(['snapshot'])
   })
 
+  it('sends nothing that the weaver would close the connection over', () => {
+    const { link, last } = world()
+    link.start()
+    last().onopen?.(new Event('open'))
+    const sent = last().sent.length
+    const names = ['x'.repeat(MAX_MESSAGE_BYTES)]
+    expect(link.send({ type: 'read_history', id: '1', run: 'train', names })).toContain('at most 65536')
+    expect(link.send({ type: 'read_history', id: '1', run: 'train', names: ['loss'] })).toBeNull()
+    expect(last().sent).toHaveLength(sent + 1)
+  })
+
   it('comes back by itself and subscribes to what was last asked for', async () => {
     const { link, last, phases, sockets, tick } = world()
     link.start()
@@ -76,7 +87,7 @@ describe('the link', () => {
     last().onclose?.(new Event('close') as CloseEvent)
     await settle()
     expect(phases.at(-1)).toBe('lost')
-    expect(link.send({ type: 'read_log', id: '1', run: 'train' })).toBe(false)
+    expect(link.send({ type: 'read_log', id: '1', run: 'train' })).toContain('no connection')
     tick()
     expect(sockets).toHaveLength(2)
     last().onopen?.(new Event('open'))

@@ -1,5 +1,6 @@
 import { writeJson } from '../json/exact'
-import { VERSION, type ClientMessage, type ServerMessage } from '../protocol'
+import { MAX_MESSAGE_BYTES, VERSION, type ClientMessage, type ServerMessage } from '../protocol'
+import { bytesOf } from './fitting'
 import { Pulse } from './pulse'
 import { readMessage } from './reading'
 
@@ -33,6 +34,7 @@ export interface Listener {
   subscribed(id: string, runs: readonly string[]): void
 }
 
+export const UNCONNECTED = 'Not sent: there is no connection to the weaver.'
 const FIRST_WAIT = 250
 const LONGEST_WAIT = 3000
 const OPENING = 10_000
@@ -104,11 +106,17 @@ export class Link {
     if (this.phase === 'open') this.subscribe()
   }
 
-  /** Send a request; false if there is no connection to send it over. */
-  send(message: ClientMessage): boolean {
-    if (this.phase !== 'open' || this.socket === null) return false
-    this.socket.send(writeJson(message))
-    return true
+  /** Send a request. Returns why it was not sent, null if it was. */
+  send(message: ClientMessage): string | null {
+    if (this.phase !== 'open' || this.socket === null) return UNCONNECTED
+    const text = writeJson(message)
+    const bytes = bytesOf(text)
+    // The weaver would close the connection over it, and that of the next one too.
+    if (bytes > MAX_MESSAGE_BYTES) {
+      return `Not sent: it has ${bytes} bytes, and the weaver takes at most ${MAX_MESSAGE_BYTES}.`
+    }
+    this.socket.send(text)
+    return null
   }
 
   private subscribe(): void {

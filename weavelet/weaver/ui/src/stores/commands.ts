@@ -1,9 +1,11 @@
 import { defineStore } from 'pinia'
 
+import { bytesOf, grouped } from '../connection/fitting'
 import { writeJson } from '../json/exact'
-import { MAX_MESSAGE_BYTES, type ClientMessage, type Json } from '../protocol'
+import type { Json, ReadHistory } from '../protocol'
 import { useConnection } from './connection'
 import { useEntries } from './entries'
+import type { Wanted } from './samples'
 
 /** To whom a command goes, and when. No replicas: all of the job. */
 export interface Scope {
@@ -31,28 +33,25 @@ export const useCommands = defineStore('commands', () => {
   function command(scope: Scope, order: Order, what: string): void {
     const id = connection.next()
     const where = { id, run: scope.run, job: scope.job, replicas: scope.replicas, at_step: scope.atStep }
-    const problem = send({ ...order, ...where })
+    const problem = connection.send({ ...order, ...where })
     const trouble = problem === null ? null : { code: '', text: problem }
     const { run, job } = scope
     entries.asked({ id, run, job, kind: order.type, what, entry: null, trouble })
-  }
-
-  function send(message: ClientMessage): string | null {
-    const bytes = new TextEncoder().encode(writeJson(message)).length
-    if (bytes > MAX_MESSAGE_BYTES) {
-      return `Not sent: it has ${bytes} bytes, and the weaver takes at most ${MAX_MESSAGE_BYTES}.`
-    }
-    return connection.send(message) ? null : 'Not sent: there is no connection to the weaver.'
   }
 
   function readLog(run: string, job: string): void {
     connection.send({ type: 'read_log', id: connection.next(), run, job })
   }
 
-  function readHistory(run: string, job: string, replicas: string[], names: string[], points: number): void {
-    if (replicas.length === 0 || names.length === 0) return
-    const id = connection.next()
-    connection.send({ type: 'read_history', id, run, job, replicas, names, points })
+  /** Ask for the past. Returns the metrics whose names are too long to be asked for. */
+  function readHistory(what: Wanted, points: number): readonly string[] {
+    const { run, job } = what
+    const [replicas, names] = [[...what.replicas], [...what.names]]
+    if (replicas.length === 0 || names.length === 0) return []
+    const request = (some: string[]): ReadHistory => ({ type: 'read_history', id: connection.next(), run, job, replicas, names: some, points })
+    const { groups, left } = grouped(names, bytesOf(writeJson(request([]))))
+    for (const group of groups) connection.send(request(group))
+    return left
   }
 
   return { command, readLog, readHistory }

@@ -3,7 +3,7 @@ import { computed, ref, shallowRef } from 'vue'
 
 import { Batch, frames } from '../connection/batch'
 import { browser } from '../connection/browser'
-import { backoff, Link, type Phase, type World } from '../connection/link'
+import { backoff, Link, UNCONNECTED, type Phase, type World } from '../connection/link'
 import { enter, takeToken, type Entered } from '../connection/enter'
 import type { ClientMessage, Error as Refusal, ServerMessage, Snapshot } from '../protocol'
 import { useDevices } from './devices'
@@ -157,8 +157,9 @@ export const useConnection = defineStore('connection', () => {
     link?.watch(runs, metrics)
   }
 
-  function send(message: ClientMessage): boolean {
-    return link?.send(message) ?? false
+  /** Returns why it was not sent, null if it was. */
+  function send(message: ClientMessage): string | null {
+    return link === null ? UNCONNECTED : link.send(message)
   }
 
   return {
