@@ -125,6 +125,20 @@ async def test_a_command_ends_in_proven_outcomes(tmp_path):
 
 
 @asynchronous
+async def test_a_client_may_choose_the_id_of_an_entry(tmp_path):
+    """The log holds the command under it; nothing else is taken under the same id."""
+    async with stage(tmp_path) as (_, _, talk):
+        settled = await talk.command("pause", run="train", entry="0123456789abcdef")
+        log = await talk.ask("read_log", run="train")
+        assert settled["entry"]["id"] == "0123456789abcdef"
+        assert [one["entry"]["kind"] for one in log["entries"]] == ["begin", "pause"]
+        assert log["entries"][1]["entry"] == settled["entry"]
+        for entry in ("0123456789abcdef", "begin-0123456789", ""):
+            refused = await talk.command("resume", run="train", entry=entry)
+            assert refused["code"] == "invalid_value"
+
+
+@asynchronous
 async def test_every_kind_of_command_goes_round(tmp_path):
     """Each has its word in the log; a freeze stops all but stop and unfreeze."""
     async with stage(tmp_path) as (_, _, talk):

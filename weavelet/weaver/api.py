@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ _WORK_PRICE = 400.0
 _MAX_AUTHOR = 128
 _MAX_BRIEF = 500
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_ENTRY_ID = re.compile(r"[0-9a-f]{16,32}")
 _UNSAID: tuple[object, ...] = ([], {}, "")
 
 _decode = msgspec.json.Decoder(protocol.ClientMessage).decode
@@ -274,7 +276,7 @@ class Api:
         client.send(protocol.Removed(id=request.id, run=request.run, jobs=removed))
 
     async def _command(self, client: Client, request: protocol.Command) -> None:
-        entry_id = secrets.token_hex(8)
+        entry_id = self._entry_id(request)
         take_back = self._news.expect(entry_id, client, request.id)
         try:
             await self._scribe.submit(request, entry_id=entry_id, author=client.author)
@@ -282,6 +284,17 @@ class Api:
             take_back()
             raise
         log.info("%s: %s (entry %s)", client.who, _brief(request), entry_id)
+
+    def _entry_id(self, request: protocol.Command) -> str:
+        if request.entry is None:
+            return secrets.token_hex(8)
+        if not _ENTRY_ID.fullmatch(request.entry):
+            text = f"entry: expected 16 to 32 hexadecimal digits, got {request.entry[:40]!r}"
+            raise CommandError("invalid_value", text)
+        if any(request.entry in found.lives for found in self._ingest.logs.values()):
+            text = f"entry: {request.entry!r} is in a log already; choose another for each command"
+            raise CommandError("invalid_value", text)
+        return request.entry
 
 
 def _send_piece(client: Client, pieces: Iterator[protocol.History | None]) -> bool:
@@ -321,7 +334,7 @@ def _brief(request: protocol.Command | protocol.Remove) -> str:
     said = {
         name: value
         for name, value in asdict(request).items()
-        if name != "id" and not (value is None or value is False or value in _UNSAID)
+        if name not in {"id", "entry"} and not (value is None or value is False or value in _UNSAID)
     }
     return _cut(f"{type(request).__name__} {said}")
 

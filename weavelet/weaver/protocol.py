@@ -43,7 +43,9 @@ class Command(Request, frozen=True, kw_only=True):
     """Base of what enters a job's control log.
 
     `job` None is the newest live job of the run, `replicas` empty is all of them. `deadline` None
-    is the weaver's default of 60 seconds, and no end for one with `at_step`.
+    is the weaver's default of 60 seconds, and no end for one with `at_step`. `entry` is the id that
+    it has in the log, 16 to 32 hexadecimal digits, by default of the weaver's choice: who chooses
+    it can look there for what was sent and not answered.
     """
 
     run: str
@@ -51,6 +53,7 @@ class Command(Request, frozen=True, kw_only=True):
     replicas: list[str] = []
     deadline: float | None = None
     at_step: int | None = None
+    entry: str | None = None
 
 
 class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):

@@ -17,6 +17,7 @@ export interface Action {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
   name: string
   arguments?: Record<string, Json>
 }
@@ -126,6 +127,7 @@ export interface Freeze {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
   reason?: string
 }
 
@@ -213,6 +215,7 @@ export interface Pause {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
   lease?: number | null
 }
 
@@ -308,6 +311,7 @@ export interface Resume {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
 }
 
 /**
@@ -379,6 +383,7 @@ export interface Stop {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
   reason?: string
 }
 
@@ -405,6 +410,7 @@ export interface Unfreeze {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
 }
 
 /**
@@ -418,6 +424,7 @@ export interface UpdateConfig {
   replicas?: string[]
   deadline?: number | null
   at_step?: number | null
+  entry?: string | null
   values: Record<string, Json>
   expect?: Record<string, Json>
   dry_run?: boolean

@@ -25,6 +25,12 @@ export type Order =
   | { type: 'freeze'; reason: string }
   | { type: 'unfreeze' }
 
+/** By chance: other pages choose too. */
+function entryId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
 /** Sends commands, and notes what was sent so that its fate can be shown. */
 export const useCommands = defineStore('commands', () => {
   const connection = useConnection()
@@ -32,11 +38,12 @@ export const useCommands = defineStore('commands', () => {
 
   function command(scope: Scope, order: Order, what: string): void {
     const id = connection.next()
-    const where = { id, run: scope.run, job: scope.job, replicas: scope.replicas, at_step: scope.atStep }
+    const chosen = entryId()
+    const where = { id, run: scope.run, job: scope.job, replicas: scope.replicas, at_step: scope.atStep, entry: chosen }
     const problem = connection.send({ ...order, ...where })
-    const trouble = problem === null ? null : { code: '', text: problem }
+    const trouble = problem === null ? null : { kind: 'unsent' as const, code: '', text: problem }
     const { run, job } = scope
-    entries.asked({ id, run, job, kind: order.type, what, entry: null, trouble })
+    entries.asked({ id, chosen, run, job, kind: order.type, what, entry: null, trouble })
   }
 
   function readLog(run: string, job: string): void {
