@@ -125,6 +125,18 @@ async def test_who_asks_waits_for_the_past(nats):
 
 
 @asynchronous
+async def test_what_is_still_to_come_is_named(nats, monkeypatch):
+    """Who asks too early is told of which replicas the past is not there yet, and may ask again."""
+    monkeypatch.setattr(refill, "_RECALL_SECONDS", 0.01)
+    async with connected_bus(nats) as bus:
+        await report(bus, 0, [1.0] * 5)
+        refilled = make(bus)
+        assert await refilled.recall([KEY]) == {KEY}
+        await refilled.run()
+        assert await refilled.recall([KEY]) == set()
+
+
+@asynchronous
 async def test_a_stream_that_holds_too_much_is_read_in_pieces(nats, monkeypatch):
     """With few looks the curve still goes from the first sample to the last one."""
     monkeypatch.setattr(refill, "_MOST_LOOKS_EACH", 3)

@@ -302,7 +302,7 @@ def test_a_name_that_is_too_long_to_ask_for(browser, weaver):
     names = {"WEAVELET_RUN": RUN, "WEAVELET_JOB": "j1", "WEAVELET_HOME": str(weaver.home)}
     with training(TRAINER, "trainer-0", LONG_NAME="1", **names), looking(browser) as page:
         sockets = []
-        page.on("websocket", lambda socket: sockets.append(socket))
+        page.on("websocket", lambda socket: sockets.append(socket.url))
         page.goto(f"{weaver.endpoint.http_url}/#token={weaver.endpoint.token}")
         at(page, "run-link").filter(has_text=RUN).click()
         expect(at(page, "no-past")).to_have_count(1)

@@ -249,8 +249,9 @@ class Api:
     async def _recall(self, client: Client, request: protocol.ReadHistory) -> None:
         job = self._ingest.fleet.find(request.run, request.job, time.monotonic())
         replicas = request.replicas or list(job.replicas)
-        await self._ingest.recall([(job.run, job.name, replica) for replica in replicas])
-        pieces = answers(request, job, self._ingest.history)
+        keys = [(job.run, job.name, replica) for replica in replicas]
+        missing = await self._ingest.recall(keys)
+        pieces = answers(request, job, self._ingest.history, missing)
         is_more = True
         while is_more:
             with client.allowance.working():

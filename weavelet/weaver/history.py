@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import starmap
 from typing import NamedTuple
 
@@ -174,11 +174,14 @@ class History:
             self._curves -= len(past.curves)
 
 
-def answers(request: ReadHistory, job: Job, history: History) -> Iterator[protocol.History | None]:
+def answers(
+    request: ReadHistory, job: Job, history: History, missing: Collection[Key] = ()
+) -> Iterator[protocol.History | None]:
     """What a client has asked for of a job, replica by replica; an empty one if it has none.
 
-    Where there is very much of it, each series has fewer points than were asked for. None comes
-    wherever others may have their turn.
+    More of the past of those that are `missing` is still to come. Where there is very much of it,
+    each series has fewer points than were asked for. None comes wherever others may have their
+    turn.
 
     Raises:
         CommandError: `unknown_replica`, or `invalid_value`.
@@ -209,6 +212,7 @@ def answers(request: ReadHistory, job: Job, history: History) -> Iterator[protoc
             replica=key[2],
             series=series,
             last=key is keys[-1],
+            complete=key not in missing,
         )
 
 

@@ -87,9 +87,9 @@ class Ingest:
         while self.log(run, job).last < sequence:
             await self._folded.wait()
 
-    async def recall(self, keys: Sequence[Key]) -> None:
-        """Return when `history` holds the past of these replicas, or after a few seconds."""
-        await self._refill.recall(keys)
+    async def recall(self, keys: Sequence[Key]) -> set[Key]:
+        """Return when `history` holds the past of these replicas, or soon: of which it does not."""
+        return await self._refill.recall(keys)
 
     async def run(self) -> None:
         """Read. Ends only by cancellation; another store makes it start afresh."""

@@ -324,7 +324,11 @@ class StatusUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="status_update
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
-    """Samples of one replica by column: `columns[name][i]` belongs to `steps[i]`, `at[i]`."""
+    """Samples of one replica by column: `columns[name][i]` belongs to `steps[i]`, `at[i]`.
+
+    `first` counts the samples of the incarnation: where that is more than came before, some were
+    left out, and may be had as `history`.
+    """
 
     run: str
     job: str
@@ -332,6 +336,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, tag="metrics"):
     steps: list[int]
     at: list[float]
     columns: dict[str, list[Any]]
+    incarnation: str = ""
+    first: int = 0
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -349,7 +355,10 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True, tag="history"):
-    """Past samples of one replica. `last` marks the last answer to a `read_history`."""
+    """Past samples of one replica. `last` marks the last answer to a `read_history`.
+
+    `complete` is false while this weaver, newly started, still reads the past back; ask again soon.
+    """
 
     id: str
     run: str
@@ -357,6 +366,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, tag="history"):
     replica: str
     series: dict[str, Series] = {}
     last: bool = False
+    complete: bool = True
 
 
 class EntryUpdate(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):

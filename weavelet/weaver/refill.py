@@ -30,7 +30,8 @@ MOST_SECONDS = 120.0
 """How long it may take in all; what is not read by then is left out."""
 _LEAST_LOOKS, _MOST_LOOKS_EACH = 2, 200
 _HELD_BATCHES = 2000
-_RECALL_SECONDS = 5.0
+_RECALL_SECONDS = 1.0
+"""Short: what else this client asks, and commands, waits behind it."""
 
 
 class Refill:
@@ -55,17 +56,24 @@ class Refill:
         else:
             self._hold(key).append(batch)
 
-    async def recall(self, keys: Sequence[Key]) -> None:
-        """Return when the past of these replicas is there, or after a few seconds; hurry up."""
+    async def recall(self, keys: Sequence[Key]) -> set[Key]:
+        """Return when the past of these replicas is there, or soon; hurry up.
+
+        Returns those of them whose past is still to come.
+        """
         wanted = dict.fromkeys(keys)
         self._todo = {
             **{key: None for key in wanted if key in self._todo},
             **{key: None for key in self._todo if key not in wanted},
         }
         until = time.monotonic() + _RECALL_SECONDS
-        while (left := until - time.monotonic()) > 0 and not self._held.keys().isdisjoint(wanted):
+        while (left := until - time.monotonic()) > 0 and self._missing(keys):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._released.wait(), left)
+        return self._missing(keys)
+
+    def _missing(self, keys: Sequence[Key]) -> set[Key]:
+        return {key for key in keys if key in self._held or not self._begun}
 
     async def run(self) -> None:
         """Read the past, of the newest live jobs first; then return."""
@@ -99,6 +107,7 @@ class Refill:
         self._begun = True
         for key in [key for key in self._held if key not in self._todo]:
             self._release(key)
+        self._announce()
 
     def _hold(self, key: Key) -> deque[ReportBatch]:
         return self._held.setdefault(key, deque(maxlen=_HELD_BATCHES))
@@ -107,6 +116,9 @@ class Refill:
         for batch in self._held.pop(key, ()):
             if not self._fleet.refused(key[0], key[1], batch):
                 self._history.add(key, batch)
+        self._announce()
+
+    def _announce(self) -> None:
         released, self._released = self._released, asyncio.Event()
         released.set()
 

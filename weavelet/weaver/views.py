@@ -85,6 +85,8 @@ def metrics_message(run: str, job: str, batch: ReportBatch) -> Metrics:
         steps=list(batch.steps),
         at=[shown_time(at) for at in batch.at],
         columns={name: to_json(column) for name, column in batch.columns.items()},
+        incarnation=batch.incarnation,
+        first=batch.first,
     )
 
 

@@ -236,6 +236,12 @@ def test_a_request_is_answered_replica_by_replica():
     assert (only.replica, only.last) == ("rank-1", True)
 
 
+def test_a_past_that_is_still_being_read_is_not_called_complete():
+    """The client knows of which replicas to ask again."""
+    found = told(asked(), job("rank-0", "rank-1"), filled([1.0]), {KEY})
+    assert [(one.replica, one.complete) for one in found] == [("rank-0", False), ("rank-1", True)]
+
+
 def test_a_job_without_replicas_is_answered_too():
     """A client never waits for an answer that does not come."""
     (only,) = told(asked(), job(), History())

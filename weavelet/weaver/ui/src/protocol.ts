@@ -133,6 +133,8 @@ export interface Freeze {
 
 /**
  * Past samples of one replica. `last` marks the last answer to a `read_history`.
+ *
+ * `complete` is false while this weaver, newly started, still reads the past back; ask again soon.
  */
 export interface History {
   type: 'history'
@@ -142,6 +144,7 @@ export interface History {
   replica: string
   series: Record<string, Series>
   last: boolean
+  complete: boolean
 }
 
 /**
@@ -175,6 +178,9 @@ export interface Log {
 
 /**
  * Samples of one replica by column: `columns[name][i]` belongs to `steps[i]`, `at[i]`.
+ *
+ * `first` counts the samples of the incarnation: where that is more than came before, some were
+ * left out, and may be had as `history`.
  */
 export interface Metrics {
   type: 'metrics'
@@ -184,6 +190,8 @@ export interface Metrics {
   steps: number[]
   at: number[]
   columns: Record<string, Json[]>
+  incarnation: string
+  first: number
 }
 
 /**

@@ -7,6 +7,8 @@ export interface ChartSeries {
   max?: number[]
   /** When, in seconds since the epoch; for charts over time. */
   at?: number[]
+  /** Steps before which samples are missing: no line leads there. */
+  breaks?: number[]
 }
 
 /** Something that was done at a step: what, and by whom. */

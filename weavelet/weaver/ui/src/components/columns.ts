@@ -15,7 +15,8 @@ export interface Oddity {
 /**
  * Several series over one axis. `x` ascends; `low`, `high` and `mean` have a list for each series
  * and in it an item for each x, null where the series has nothing there. `banded` says of which
- * series low and high differ anywhere.
+ * series low and high differ anywhere, `torn` at which x a line breaks, by series: samples are
+ * missing there, or cannot be drawn.
  */
 export interface Columns {
   readonly x: readonly number[]
@@ -23,6 +24,7 @@ export interface Columns {
   readonly high: readonly (number | null)[][]
   readonly mean: readonly (number | null)[][]
   readonly banded: readonly boolean[]
+  readonly torn: readonly boolean[][]
   readonly odd: readonly Oddity[]
 }
 
@@ -62,6 +64,7 @@ export function columns(
     high: made.map((one) => keep(one.high)),
     mean: made.map((one) => keep(one.mean)),
     banded: made.map((one) => one.banded),
+    torn: made.map((one) => keep(one.torn)),
     odd: made.flatMap((one) => one.odd),
   }
 }
@@ -99,11 +102,20 @@ function places(series: readonly ChartSeries[], axis: Axis, range: Range, most: 
     const [from, to] = window(xs, range)
     if (to - from > most) return null
     for (let at = from; at < to; at++) found.add(xs[at] as number)
+    for (const x of between(one, xs, from, to)) found.add(x)
     if (found.size > most) return null
   }
   const x = [...found].sort((a, b) => a - b)
   const index = new Map(x.map((value, at) => [value, at]))
   return { x, exact: true, place: (value) => index.get(value) ?? -1 }
+}
+
+/** Places within the holes of a series, where its line can break. */
+function between(series: ChartSeries, xs: readonly number[], from: number, to: number): number[] {
+  return (series.breaks ?? []).flatMap((step) => {
+    const at = firstAtLeast(series.steps, step)
+    return at > from && at < to ? [((xs[at - 1] as number) + (xs[at] as number)) / 2] : []
+  })
 }
 
 function even(range: Range, most: number): Grid {
@@ -121,12 +133,15 @@ interface Filled {
   readonly high: (number | null)[]
   readonly mean: (number | null)[]
   banded: boolean
+  readonly torn: boolean[]
   readonly odd: Oddity[]
 }
 
 function fill(series: ChartSeries, index: number, axis: Axis, range: Range, grid: Grid, logScale: boolean): Filled {
   const size = grid.x.length
-  const made: Filled = { low: Array<number | null>(size).fill(null), high: Array<number | null>(size).fill(null), mean: Array<number | null>(size).fill(null), banded: false, odd: [] }
+  const made: Filled = { low: Array<number | null>(size).fill(null), high: Array<number | null>(size).fill(null), mean: Array<number | null>(size).fill(null), banded: false, torn: Array<boolean>(size).fill(false), odd: [] }
+  const breaks = new Set(series.breaks)
+  let [last, tears] = [-1, false]
   const sums = new Float64Array(size)
   const counts = new Uint32Array(size)
   const odd = new Map<string, { x: number; edge: 'top' | 'bottom'; kind: Oddity['kind']; count: number }>()
@@ -139,6 +154,7 @@ function fill(series: ChartSeries, index: number, axis: Axis, range: Range, grid
     if (place < 0) continue
     const value = series.values[at] ?? NaN
     const kind = oddness(value, logScale)
+    if (kind !== null || breaks.has(series.steps[at] as number)) tears = true
     if (kind !== null) {
       const key = `${place} ${kind}`
       const known = odd.get(key)
@@ -146,6 +162,8 @@ function fill(series: ChartSeries, index: number, axis: Axis, range: Range, grid
       else known.count++
       continue
     }
+    if (tears && last >= 0) made.torn.fill(true, last + 1, place)
+    ;[last, tears] = [place, false]
     const low = series.min?.[at] ?? value
     const high = series.max?.[at] ?? value
     const lowest = made.low[place]
@@ -169,7 +187,7 @@ function fill(series: ChartSeries, index: number, axis: Axis, range: Range, grid
 function usedOf(made: readonly Filled[], size: number): number[] {
   const used: number[] = []
   for (let place = 0; place < size; place++) {
-    if (made.some((one) => one.mean[place] !== null)) used.push(place)
+    if (made.some((one) => one.mean[place] !== null || one.torn[place])) used.push(place)
   }
   return used
 }

@@ -33,6 +33,23 @@ describe('the values of a chart', () => {
     expect([...(mean ?? [])].map((value) => Math.round(value ?? NaN))).toEqual([-300, 0, 308])
   })
 
+  it('lead over what another series has alone, and break where samples are missing or are odd', () => {
+    const one = { replica: 'a', steps: [0, 2, 3, 4, 8], values: [0, 2, NaN, 4, 8], breaks: [8] }
+    const other = { replica: 'b', steps: [1, 5], values: [1, 5] }
+    const data = plotData(columns([one, other], 'step', [0, 8], 100, false), 1, false)
+    expect(data[0]).toEqual([0, 1, 2, 3, 4, 5, 6, 8])
+    expect(data[3]).toEqual([0, undefined, 2, null, 4, null, null, 8])
+    expect(data[6]).toEqual([undefined, 1, undefined, undefined, undefined, 5, undefined, undefined])
+  })
+
+  it('break also where many share a column', () => {
+    const steps = Array.from({ length: 1000 }, (_, at) => (at < 500 ? at : at + 1000))
+    const one = { replica: 'a', steps, values: steps.map((step) => (step === 200 ? NaN : step)), breaks: [1500] }
+    const data = plotData(columns([one], 'step', [0, 1999], 100, false), 1, false)
+    expect([...(data[3] ?? [])].filter((value) => value === null).length).toBeGreaterThan(10)
+    expect(data[3]).toHaveLength(data[0].length)
+  })
+
   it.each([
     [0.1, '0.1'],
     [12345678, '1.23457e7'],

@@ -110,19 +110,21 @@ export function factorOf(columns: Columns, logScale: boolean): number {
   return 10 ** Math.min(306, Math.max(-306, Math.floor(Math.log10(size)) - 1))
 }
 
-/** The columns as uPlot takes them: divided by the factor, or their logarithms. */
+/**
+ * The columns as uPlot takes them: divided by the factor, or their logarithms. Where a series has
+ * nothing they are undefined, which its line leads over, and null where that breaks.
+ */
 export function plotData(columns: Columns, factor: number, logScale: boolean): uPlot.AlignedData {
   const nothing = columns.x.map(() => null)
-  const scaled = (values: (number | null)[]) => {
-    if (logScale) return values.map((value) => (value === null ? null : Math.log10(value)))
-    return factor === 1 ? values : values.map((value) => (value === null ? null : value / factor))
-  }
+  const scale = logScale ? Math.log10 : (value: number) => value / factor
+  const scaled = (values: readonly (number | null)[], index: number) =>
+    values.map((value, at) => (value !== null ? scale(value) : columns.torn[index]?.[at] ? null : undefined))
   return [
     [...columns.x],
     ...columns.mean.flatMap((mean, index) =>
       columns.banded[index]
-        ? [scaled(columns.high[index] ?? nothing), scaled(columns.low[index] ?? nothing), scaled(mean)]
-        : [nothing, nothing, scaled(mean)],
+        ? [scaled(columns.high[index] ?? nothing, index), scaled(columns.low[index] ?? nothing, index), scaled(mean, index)]
+        : [nothing, nothing, scaled(mean, index)],
     ),
   ]
 }
@@ -157,7 +159,6 @@ function lines(index: number, plotted: Plotted): uPlot.Series[] {
     stroke: () => plotted.ink().line(index),
     // Thicker ones take ten times as long where no GPU paints them.
     width: 1,
-    spanGaps: true,
     points: { size: 4 },
   }
   return [bound, { ...bound }, dash?.length ? { ...mean, dash } : mean]

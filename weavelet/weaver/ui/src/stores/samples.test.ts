@@ -12,6 +12,8 @@ const metrics = (steps: number[], columns: Record<string, Json[]>): Metrics => (
   steps,
   at: steps,
   columns,
+  incarnation: 'aa',
+  first: steps[0] ?? 0,
 })
 const past = (steps: number[], values: Json[]): History => ({
   type: 'history',
@@ -21,6 +23,7 @@ const past = (steps: number[], values: Json[]): History => ({
   replica: 'rank-0',
   series: { loss: { steps, at: steps, min: values, max: values, mean: values } },
   last: true,
+  complete: true,
 })
 const wanted = { run: 'train', job: 'job-1', replicas: ['rank-0'], names: ['loss'] }
 
@@ -70,6 +73,32 @@ describe('samples', () => {
     samples.add(metrics([4, 5], { loss: [4, 5] }))
     samples.fill(past([1, 2, 4], [1, 'NaN', 4]))
     expect(samples.ring('rank-0', 'loss')).toMatchObject({ steps: [1, 2, 4, 5], values: [1, NaN, 4, 5] })
+  })
+
+  it('marks where samples are missing, and takes the mark away once the past is there', () => {
+    const samples = useSamples()
+    samples.want(wanted)
+    samples.add(metrics([1, 2], { loss: [1, 2] }))
+    samples.add(metrics([3], { loss: [3] }))
+    expect(samples.gaps).toBe(0)
+    samples.add(metrics([7, 8], { loss: [7, 8] }))
+    expect(samples.gaps).toBe(1)
+    expect(samples.ring('rank-0', 'loss')?.breaks).toEqual([7])
+    samples.fill(past([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7]))
+    expect(samples.ring('rank-0', 'loss')).toMatchObject({ steps: [1, 2, 3, 4, 5, 6, 7, 8], breaks: [] })
+    samples.add({ ...metrics([9], { loss: [9] }), incarnation: 'bb', first: 0 })
+    expect(samples.gaps).toBe(1)
+  })
+
+  it('keeps what it has where the weaver does not have all of the past back, and asks again', () => {
+    const samples = useSamples()
+    samples.want(wanted)
+    samples.add(metrics([1, 2, 3, 9], { loss: [1, 2, 3, 9] }))
+    samples.fill({ ...past([6, 7], [6, 7]), complete: false })
+    expect(samples.ring('rank-0', 'loss')).toMatchObject({ steps: [1, 2, 3, 6, 7, 9], breaks: [6, 9] })
+    samples.fill({ ...past([], []), complete: false })
+    expect(samples.ring('rank-0', 'loss')?.steps).toEqual([1, 2, 3, 6, 7, 9])
+    expect(samples.gaps).toBe(2)
   })
 
   it('counts the changes of each metric, so that only its chart is drawn again', () => {

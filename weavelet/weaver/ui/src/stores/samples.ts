@@ -1,18 +1,23 @@
 import { defineStore } from 'pinia'
-import { reactive, shallowRef } from 'vue'
+import { reactive, ref, shallowRef } from 'vue'
 
 import type { History, Json, Metrics } from '../protocol'
 
 /** The most points that one metric of one replica has here. */
 export const MOST_POINTS = 10_000
+const MOST_BREAKS = 500
 
-/** A metric of one replica, in the order of its steps; all lists equally long. */
+/**
+ * A metric of one replica, in the order of its steps; all lists equally long but `breaks`, the steps
+ * before which samples are missing.
+ */
 export interface Ring {
   steps: number[]
   at: number[]
   values: number[]
   min: number[]
   max: number[]
+  breaks: number[]
 }
 
 /** A number as the API writes it, null for what is none. */
@@ -26,7 +31,7 @@ export function numberOf(value: Json | undefined): number | null {
 }
 
 export function emptyRing(): Ring {
-  return { steps: [], at: [], values: [], min: [], max: [] }
+  return { steps: [], at: [], values: [], min: [], max: [], breaks: [] }
 }
 
 /** Add a point. What lies at its step or after it was trained once more, and is replaced. */
@@ -51,6 +56,8 @@ export function push(
 
 function cut(ring: Ring, length: number): void {
   if (ring.steps.length === length) return
+  const from = ring.steps[length] ?? Infinity
+  ring.breaks = ring.breaks.filter((step) => step < from)
   for (const list of [ring.steps, ring.at, ring.values, ring.min, ring.max]) list.length = length
 }
 
@@ -77,21 +84,35 @@ export function thin(ring: Ring): void {
   for (const name of ['steps', 'at', 'values', 'min', 'max'] as const) {
     ring[name] = [...old[name].slice(excess), ...ring[name].slice(half)]
   }
+  ring.breaks = ring.breaks.slice(-MOST_BREAKS)
 }
 
 function alike(a: number, b: number): boolean {
   return (Number.isFinite(a) && Number.isFinite(b)) || Object.is(a, b)
 }
 
-/** The past as it was told, and after it what was sampled since. */
-export function withPast(past: Ring, live: Ring): Ring {
+/** The past as it was told, after what is known from before it, and what was sampled since. */
+export function withPast(past: Ring, live: Ring, complete: boolean): Ring {
   const ring = emptyRing()
-  for (let i = 0; i < past.steps.length; i += 1) pushAt(ring, past, i)
+  const first = past.at[0] ?? Infinity
   const last = past.at[past.at.length - 1] ?? -Infinity
-  for (let i = 0; i < live.steps.length; i += 1) {
-    if ((live.at[i] ?? 0) > last) pushAt(ring, live, i)
-  }
+  const before = live.at.findIndex((at) => at >= first)
+  const count = before < 0 ? live.at.length : before
+  for (let i = 0; i < count; i += 1) pushAt(ring, live, i)
+  for (let i = 0; i < past.steps.length; i += 1) pushAt(ring, past, i)
+  const after = live.at.findIndex((at, i) => i >= count && at > last)
+  for (let i = after; i >= 0 && i < live.steps.length; i += 1) pushAt(ring, live, i)
+  ring.breaks = breaksOf(past, live, complete, live.steps[after])
   return ring
+}
+
+/** What a complete past covers has no holes; an incomplete one has them at both ends, if not elsewhere. */
+function breaksOf(past: Ring, live: Ring, complete: boolean, after: number | undefined): number[] {
+  const from = past.steps[0] ?? Infinity
+  const to = past.steps[past.steps.length - 1] ?? -Infinity
+  const kept = live.breaks.filter((step) => !complete || step < from || step > to)
+  const ends = complete || past.steps.length === 0 ? [] : [from, ...(after === undefined ? [] : [after])]
+  return [...new Set([...kept, ...ends])].sort((a, b) => a - b)
 }
 
 function pushAt(to: Ring, from: Ring, i: number): void {
@@ -124,6 +145,10 @@ export const useSamples = defineStore('samples', () => {
   const wanted = shallowRef<Wanted>(NOTHING)
   /** Counts the changes of each metric. */
   const versions = reactive(new Map<string, number>())
+  /** Counts the signs that samples are missing which the weaver may have by now. */
+  const gaps = ref(0)
+  /** By replica, how many samples of an incarnation there were before the next ones. */
+  const counts = new Map<string, { incarnation: string; next: number }>()
 
   const key = (replica: string, name: string) => `${replica}\u0000${name}`
 
@@ -132,6 +157,7 @@ export const useSamples = defineStore('samples', () => {
     const same = now.run === wanted.value.run && now.job === wanted.value.job
     const kept = new Set(now.replicas.flatMap((replica) => now.names.map((name) => key(replica, name))))
     for (const one of [...rings.keys()]) if (!same || !kept.has(one)) rings.delete(one)
+    if (!same) counts.clear()
     wanted.value = now
     for (const name of now.names) touch(name)
   }
@@ -141,8 +167,18 @@ export const useSamples = defineStore('samples', () => {
     return message.run === run && message.job === job && replicas.includes(message.replica)
   }
 
+  /** Whether samples are missing between these and the last ones. */
+  function isTorn(message: Metrics): boolean {
+    const { replica, incarnation, first } = message
+    const known = counts.get(replica)
+    counts.set(replica, { incarnation, next: first + message.steps.length })
+    return known !== undefined && first > (known.incarnation === incarnation ? known.next : 0)
+  }
+
   function add(message: Metrics): void {
     if (!isWanted(message)) return
+    const torn = isTorn(message)
+    if (torn) gaps.value += 1
     for (const name of wanted.value.names) {
       // A metric may be called `constructor`, which every object has.
       const column = Object.hasOwn(message.columns, name) ? message.columns[name] : undefined
@@ -153,16 +189,18 @@ export const useSamples = defineStore('samples', () => {
         const number = numberOf(value)
         if (number !== null) push(ring, message.steps[i] ?? 0, message.at[i] ?? 0, number)
       })
+      if (torn) ring.breaks.push(message.steps[0] ?? 0)
       touch(name)
     }
   }
 
   function fill(message: History): void {
     if (!isWanted(message)) return
+    if (!message.complete) gaps.value += 1
     for (const [name, series] of Object.entries(message.series)) {
       if (!wanted.value.names.includes(name)) continue
       const live = rings.get(key(message.replica, name)) ?? emptyRing()
-      rings.set(key(message.replica, name), withPast(ringOf(series), live))
+      rings.set(key(message.replica, name), withPast(ringOf(series), live, message.complete))
       touch(name)
     }
   }
@@ -176,5 +214,5 @@ export const useSamples = defineStore('samples', () => {
     return rings.get(key(replica, name))
   }
 
-  return { wanted, versions, want, add, fill, ring }
+  return { wanted, versions, gaps, want, add, fill, ring }
 })
