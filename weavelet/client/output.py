@@ -47,7 +47,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value in a line of text: numbers short, strings bare, the rest as JSON."""
+    """A value in a line of text: numbers short, strings bare, the rest as JSON; unset is empty."""
+    if value is msgspec.UNSET:
+        return ""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None:

@@ -152,7 +152,10 @@ ClientMessage: TypeAlias = Union[
 
 
 class ControlView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A control or an action. `schema` is its JSON Schema; `value` the current one."""
+    """A control or an action. `schema` is its JSON Schema.
+
+    `value` is the current one. It is left out where it cannot be read, as it is of an action.
+    """
 
     name: str
     kind: Literal["control", "action"]
@@ -162,7 +165,7 @@ class ControlView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     danger: bool = False
     idempotent: bool = False
     quarantined: bool = False
-    value: Any = None
+    value: Any = msgspec.UNSET
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

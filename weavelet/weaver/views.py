@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from weavelet.exceptions import CommandError
 from weavelet.messages import ControlSpec, Entry, Outcome, ReportBatch
 from weavelet.weaver.protocol import (
     ChangeView,
@@ -16,7 +17,7 @@ from weavelet.weaver.protocol import (
     OutcomeView,
     to_json,
 )
-from weavelet.weaver.schemas import parse
+from weavelet.weaver.schemas import checked, parse
 
 
 def control_view(spec: ControlSpec) -> ControlView:
@@ -30,8 +31,20 @@ def control_view(spec: ControlSpec) -> ControlView:
         danger=spec.danger,
         idempotent=spec.idempotent,
         quarantined=spec.quarantined,
-        value=to_json(spec.value),
+        value=_value(spec),
     )
+
+
+def _value(spec: ControlSpec) -> Any:
+    # None stands for null, and for what cannot be read; the schema tells which it may be.
+    if spec.value is not None:
+        return to_json(spec.value)
+    if spec.kind == "action":
+        return msgspec.UNSET
+    try:
+        return checked(spec.name, None, spec.schema)
+    except CommandError:
+        return msgspec.UNSET
 
 
 def outcome_view(outcome: Outcome) -> OutcomeView:

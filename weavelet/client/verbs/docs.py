@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from weavelet import reference
@@ -54,7 +55,7 @@ def _spec(view: protocol.ControlView) -> ControlSpec:
         unit=view.unit,
         doc=view.doc,
         danger=view.danger,
-        value=view.value,
+        value=None if view.value is msgspec.UNSET else view.value,
     )
 
 

@@ -32,7 +32,9 @@ export interface ChangeView {
 }
 
 /**
- * A control or an action. `schema` is its JSON Schema; `value` the current one.
+ * A control or an action. `schema` is its JSON Schema.
+ *
+ * `value` is the current one. It is left out where it cannot be read, as it is of an action.
  */
 export interface ControlView {
   name: string

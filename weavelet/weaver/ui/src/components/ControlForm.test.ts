@@ -23,6 +23,13 @@ describe('the form of controls', () => {
     expect(page.input('field-lr').value).toBe('0.1')
   })
 
+  it('tells null, which is a value, from what is not known', () => {
+    const optional = { anyOf: [RATE, { type: 'null' }] }
+    const page = form([control('clip', optional, { value: null }), control('wd', RATE)])
+    expect(page.all('control-current').map((one) => one.textContent?.trim())).toEqual(['now null', 'now not known'])
+    expect(page.at('field-clip').closest('.editing')?.querySelector<HTMLInputElement>('input[type="checkbox"]')?.checked).toBe(true)
+  })
+
   it('sends all that was edited as one request, and nothing else', async () => {
     const page = form([control('lr', RATE, { value: 0.1 }), control('wd', RATE, { value: 0.2 }), control('n', { type: 'integer' }, { value: 1 })])
     await page.type('field-lr', '1e-4')
