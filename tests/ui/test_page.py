@@ -27,6 +27,8 @@ pytestmark = pytest.mark.timeout(300)
 SCREENSHOTS = Path(
     os.environ.get("WEAVELET_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots")
 )
+TURNED_MS = 5000
+"""Within a second on a quiet machine; this one may be busy."""
 RUN = "digits"
 STRANGE = '<img src=x onerror="window.hacked=1">\u202eevil\u202c \U0001f525'
 TRAINER = (
@@ -259,7 +261,7 @@ def test_an_action_returns_its_result(browser, weaver):
 
 
 def test_a_killed_trainer_turns_its_row(browser, weaver, figure):
-    """kill -9: its row says crashed; the others go on."""
+    """kill -9: its row soon says crashed; the others go on."""
     with (
         trainer(weaver) as training,
         trainer(weaver, "trainer-1"),
@@ -269,7 +271,7 @@ def test_a_killed_trainer_turns_its_row(browser, weaver, figure):
             expect(state(page, replica)).to_contain_text("running")
         training.signal(signal.SIGKILL)
         began = time.monotonic()
-        expect(state(page)).to_contain_text("crashed")
+        expect(state(page)).to_contain_text("crashed", timeout=TURNED_MS)
         figure(f"row turned {time.monotonic() - began:.2f} s after kill -9")
         expect(state(page, "trainer-1")).to_contain_text("running")
         picture(page, "crashed")
