@@ -6,6 +6,7 @@ import { VApp } from 'vuetify/components/VApp'
 
 import type { History } from '../protocol'
 import { useCommands } from '../stores/commands'
+import { usePreferences } from '../stores/preferences'
 import { useSamples } from '../stores/samples'
 import { withoutDrawing } from '../testing/canvas'
 import { makeVuetify } from '../theme'
@@ -61,5 +62,15 @@ it('say of which metric the past cannot be asked for', async () => {
   const told = page.findAll('[data-test="no-past"]')
   expect(told).toHaveLength(1)
   expect(told[0]?.element.closest('.chart')?.textContent).toContain('lr')
+  page.unmount()
+})
+
+it('draw the first metrics until some are chosen, and none where none is', async () => {
+  const page = charts()
+  await nextTick()
+  expect(page.findAll('[data-test="metric-chart"]')).toHaveLength(2)
+  usePreferences().charts = { train: [] }
+  await nextTick()
+  expect(page.findAll('[data-test="metric-chart"]')).toHaveLength(0)
   page.unmount()
 })
