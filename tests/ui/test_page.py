@@ -342,6 +342,16 @@ def test_a_weaver_that_hangs_is_noticed(browser, weaver):
         expect(at(page, "command-outcome").first).to_have_attribute("data-state", "applied")
 
 
+def test_a_machine_without_a_network_is_noticed(browser, weaver):
+    """The browser says so before any silence does; it comes back with the network."""
+    with trainer(weaver), page_of(browser, weaver, run=RUN) as page:
+        expect(state(page)).to_contain_text("running")
+        page.context.set_offline(True)
+        expect(at(page, "connection-lost")).to_contain_text("no network", timeout=4000)
+        page.context.set_offline(False)
+        expect(at(page, "connection-lost")).to_have_count(0)
+
+
 def test_a_viewer_looks_and_commands_nothing(browser, weaver):
     """With the viewer's link all is seen, and whatever commands is off and says why."""
     with (
