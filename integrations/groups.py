@@ -21,6 +21,7 @@ from weavelet.integrations.rates import (
     read_rate,
 )
 from weavelet.integrations.schedulers import cycling_momentum
+from weavelet.integrations.weak import Weak
 
 CLIP = "weavelet_grad_clip"
 """In the first group's settings while gradients are clipped."""
@@ -46,7 +47,12 @@ class Setting(NamedTuple):
 
 
 class GroupControls:
-    """The controls of one optimizer's groups, and the hooks that they need."""
+    """The controls of one optimizer's groups, and the hooks that they need.
+
+    `check` raises ValueError while the controls are to reject what they are told.
+    """
+
+    _optimizer = Weak()
 
     def __init__(
         self,
@@ -54,12 +60,12 @@ class GroupControls:
         optimizer: Optimizer,
         schedulers: Sequence[Any],
         prefix: str,
-        closed: Callable[[], bool],
+        check: Callable[[], None],
     ) -> None:
         self._w = w
         self._optimizer = optimizer
         self._prefix = prefix
-        self._closed = closed
+        self._check = check
         self._cycled = any(cycling_momentum(schedulers))
         self._rates = Rates(optimizer, scheduled=bool(schedulers))
         self._declared: set[str] = set()
@@ -164,7 +170,7 @@ class GroupControls:
         self._declared.add(name)
 
         def get() -> Any:
-            self._check_open()
+            self._check()
             values = [self._read(setting, group) for group in self._chosen(index)]
             if any(value != values[0] for value in values):
                 raise ValueError(self._difference(setting.name, values))
@@ -172,7 +178,7 @@ class GroupControls:
 
         @self._w.handler(name, type=setting.type, get=get, doc=setting.doc)
         def set_value(value: Any) -> None:
-            self._check_open()
+            self._check()
             chosen = range(len(self._optimizer.param_groups)) if index is None else [index]
             for each in chosen:
                 try:
@@ -206,14 +212,14 @@ class GroupControls:
         self._declared.add("grad_clip")
 
         def get() -> float | None:
-            self._check_open()
+            self._check()
             limit: float | None = self._optimizer.param_groups[0].get(CLIP)
             return limit
 
         @self._w.handler(f"{self._prefix}grad_clip", type=Positive | None, get=get)
         def set_grad_clip(value: float | None) -> None:
             """Greatest norm of all gradients together; 0 or nothing for no limit."""
-            self._check_open()
+            self._check()
             group = self._optimizer.param_groups[0]
             group.pop(CLIP, None)
             if value:
@@ -237,11 +243,6 @@ class GroupControls:
             return args, {**kwargs, "closure": _clipping(kwargs["closure"], optimizer, limit)}
         clip(optimizer, limit)
         return None
-
-    def _check_open(self) -> None:
-        if self._closed():
-            msg = "its binding was closed; call bind() again"
-            raise ValueError(msg)
 
 
 def labels_of(groups: Sequence[Group]) -> list[str]:

@@ -28,6 +28,7 @@ from torch.optim import (
 from weavelet.integrations.moments import ADAMS, Group, Kind, State, convert
 from weavelet.integrations.rates import RefusedError
 from weavelet.integrations.schedulers import cycling_momentum, flat
+from weavelet.integrations.weak import Weak
 
 TYPE = "weavelet_optimizer"
 """In the settings of each group while the type is not the one that the script made."""
@@ -55,11 +56,14 @@ class Switch:
         ValueError: this optimizer cannot be switched; the text says why and what to write instead.
     """
 
+    _optimizer = Weak()
+
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[Any], kinds: Iterable[Kind] = KNOWN
     ) -> None:
         self._optimizer = optimizer
-        self._schedulers = tuple(flat(schedulers))
+        # Weak, too: a scheduler holds its optimizer.
+        self._schedulers = weakref.WeakSet(flat(schedulers))
         self._kinds = {kind.__name__: kind for kind in kinds}
         self._native: Kind = vars(optimizer).get(_NATIVE, type(optimizer))
         why = _obstacle(optimizer, self._kinds)
@@ -115,6 +119,7 @@ class Switch:
     def close(self) -> None:
         """Leave the optimizer as it is now."""
         self._loading.remove()
+        self._undo = None
 
     def _settings(self, old: Kind, new: Kind) -> list[Group]:
         """What the groups of the new type are told.

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from weavelet.integrations.weak import Weak
+
 Group: TypeAlias = dict[str, Any]
 
 FACTOR = "weavelet_lr_scale"
@@ -83,6 +85,8 @@ class Rates:
 
     Setting back what held before restores it bit for bit, as long as the schedule stands still.
     """
+
+    _optimizer = Weak()
 
     def __init__(self, optimizer: Optimizer, *, scheduled: bool) -> None:
         self._optimizer = optimizer

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 
 def around_steps(
-    scheduler: Any, around: Callable[[], AbstractContextManager[None]]
+    scheduler: Any, around: Callable[[Any], AbstractContextManager[None]]
 ) -> Callable[[], None]:
-    """Run every `scheduler.step()` inside `around()`; returns what ends that.
+    """Run every `scheduler.step()` inside `around(scheduler)`; returns what ends that.
 
-    It is the object's class that changes: an attribute would end up in its `state_dict()`.
+    It is the object's class that changes: an attribute would end up in its `state_dict()`. What is
+    returned does not keep the scheduler, which holds its optimizer, alive.
 
     Raises:
         ValueError: its step was replaced on the object, which hides that of the class.
@@ -25,7 +27,7 @@ def around_steps(
 
     @functools.wraps(kind.step)
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with around():
+        with around(self):
             return kind.step(self, *args, **kwargs)
 
     def reduce_ex(self: Any, protocol: Any) -> Any:
@@ -39,10 +41,12 @@ def around_steps(
     body = {name: getattr(kind, name) for name in names}
     hooked: Any = type(kind.__name__, (kind,), {**body, "step": step, "__reduce_ex__": reduce_ex})
     scheduler.__class__ = hooked
+    reference = weakref.ref(scheduler)
 
     def undo() -> None:
-        if type(scheduler) is hooked:
-            scheduler.__class__ = kind
+        found: Any = reference()
+        if type(found) is hooked:
+            found.__class__ = kind
 
     return undo
 

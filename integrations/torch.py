@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
 
 from torch.optim import Optimizer
@@ -72,7 +74,7 @@ def bind(
 
     What is set lies in the optimizer's `param_groups` and travels in its `state_dict()`, before or
     after `bind()`. A scheduler made later has to be bound, too. Binding again, with the same
-    prefix, replaces.
+    prefix, replaces. Nothing here keeps the optimizer alive: once it is gone, its controls reject.
 
     Args:
         w: The session.
@@ -127,8 +129,7 @@ class Binding:
     def close(self) -> None:
         """Take the hooks away. What has been set stays, until a scheduler steps."""
         self.closed = True
-        while self._undo:
-            self._undo.pop()()
+        self._let_go()
 
     def add_optimizer(
         self,
@@ -137,12 +138,15 @@ class Binding:
         switch: bool | Iterable[Kind] | None,
     ) -> None:
         """Declare an optimizer's controls; as in `bind`."""
+        gone = weakref.finalize(optimizer, self._optimizer_gone)
+        gone.atexit = False
+        self._undo.append(gone.detach)
         switcher = _switcher(optimizer, schedulers, switch)
         if switcher is not None:
             self._undo.append(switcher.close)
         for each in schedulers:
-            self._undo.append(around_steps(each, lambda: schedule_only(optimizer)))
-        controls = GroupControls(self._w, optimizer, schedulers, self._prefix, lambda: self.closed)
+            self._undo.append(around_steps(each, _schedule_only))
+        controls = GroupControls(self._w, optimizer, schedulers, self._prefix, self._check)
         self._undo.append(controls.close)
         controls.declare()
         if switcher is not None:
@@ -157,7 +161,7 @@ class Binding:
         """Declare a loader's batch size."""
 
         def get() -> int:
-            self._check_open()
+            self._check()
             return sampler.batch_size
 
         @self._w.handler(f"{self._prefix}batch_size", type=Count, get=get)
@@ -172,7 +176,7 @@ class Binding:
         controls.before_step(switcher.stepped)
 
         def get() -> str:
-            self._check_open()
+            self._check()
             return switcher.name
 
         @self._w.handler(name, type=Literal[switcher.names], get=get, danger=True)
@@ -185,7 +189,17 @@ class Binding:
             controls.declare()
             return said
 
-    def _check_open(self) -> None:
+    def _optimizer_gone(self) -> None:
+        if self.measures:
+            self._w._worked(None)  # noqa: SLF001  no user should
+        self.measures = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _check(self) -> None:
         if self.closed:
             msg = "its binding was closed; call bind() again"
             raise ValueError(msg)
@@ -203,6 +217,10 @@ def _switcher(
         if switch is None:
             return None
         raise
+
+
+def _schedule_only(scheduler: Any) -> AbstractContextManager[None]:
+    return schedule_only(_inner_optimizer(scheduler.optimizer))
 
 
 def _listed(scheduler: Any) -> list[Any]:

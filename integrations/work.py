@@ -21,6 +21,7 @@ class OwnWork:
 
     DDP and the like begin to wait for other ranks only with the gradients. The session leaves out
     what it took itself. On a GPU it is the host's time: what it took to launch all that.
+    Neither the optimizer nor its parameters are kept alive.
     """
 
     def __init__(self, w: weavelet.Weavelet, optimizer: Optimizer) -> None:
@@ -30,7 +31,8 @@ class OwnWork:
         self._hook: Any = None
         params = [one for group in optimizer.param_groups for one in group["params"]]
         # The last layer's gradients come first.
-        self._last = next((one for one in reversed(params) if one.requires_grad), None)
+        last = next((one for one in reversed(params) if one.requires_grad), None)
+        self._last = _nothing if last is None else weakref.ref(last)
         self._steps = optimizer.register_step_post_hook(self._stepped)
 
     def close(self) -> None:
@@ -49,15 +51,21 @@ class OwnWork:
             self._let_go()
             if self._began is not None:
                 self._w._worked(None)  # noqa: SLF001  no user should
-        elif now >= self._next and self._last is not None and self._last.requires_grad:
+            return
+        last = self._last()
+        if now >= self._next and last is not None and last.requires_grad:
             self._next = now + _SECONDS
-            self._hook = self._last.register_hook(_caller(weakref.WeakMethod(self._came)))
+            self._hook = last.register_hook(_caller(weakref.WeakMethod(self._came)))
             self._began = now
 
     def _came(self) -> None:
         began, self._began = self._began, None
         if began is not None:
             self._w._worked(began)  # noqa: SLF001  no user should
+
+
+def _nothing() -> None:
+    """Stands for a reference."""
 
 
 def _caller(method: Callable[[], Callable[[], None] | None]) -> Callable[[Tensor], None]:

@@ -405,3 +405,25 @@ def test_a_session_that_is_over_can_be_forgotten():
     del w
     gc.collect()
     assert session() is None
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_an_optimizer_that_is_dropped_goes_with_its_model(switched):
+    """A session goes on without what was bound to it; the controls reject, another can be bound."""
+    model = torch.nn.Linear(2, 1)
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=9)
+    with local_session() as w:
+        bind(w, optimizer=optimizer, scheduler=scheduler)
+        model(torch.ones(1, 2)).sum().backward()
+        train(optimizer, scheduler)
+        command(w, {"lr": 0.2, **({"optimizer": "Adam"} if switched else {})})
+        gone = [weakref.ref(each) for each in (optimizer, scheduler, model.weight)]
+        del optimizer, scheduler, model
+        gc.collect()
+        assert [each() for each in gone] == [None] * 3
+        outcome = command(w, {"lr": 0.3})
+        assert (outcome.kind, "its optimizer is gone" in outcome.reason) == ("rejected", True)
+        second = one_group(SGD, lr=0.1)
+        assert bind(w, optimizer=second, prefix="second.").measures
+        assert command(w, {"second.lr": 0.3}).kind == "applied"
