@@ -28,11 +28,16 @@ from types import FrameType
 from typing import Any
 
 import weavelet
-from weavelet.integrations.places import Place, Places
+from weavelet.integrations.places import PROBATION, Place, Places
 from weavelet.integrations.watching import watch
 
 REPORT_SECONDS = 0.02
 """Between two reports at least."""
+
+_IDLE = (
+    "this optimizer no longer steps, while a new one does; that takes over its names once it is "
+    f"gone, or after {PROBATION} steps"
+)
 
 _log = logging.getLogger("weavelet")
 _installed: list[Steering] = []
@@ -228,22 +233,28 @@ class Steering:
     def _bind(self, place: Place) -> None:
         from weavelet.integrations.torch import bind  # noqa: PLC0415  torch is loaded by now
 
-        place.schedulers = self._schedulers_of(place.optimizer)
+        optimizer, schedulers = place.optimizer, self._schedulers_of(place.optimizer)
+        place.schedulers = tuple(weakref.ref(each) for each in schedulers)
         try:
-            bind(
+            binding = bind(
                 self._w,  # type: ignore[arg-type]  # there is one, once an optimizer steps
-                optimizer=place.optimizer,
-                scheduler=place.schedulers,
+                optimizer=optimizer,
+                scheduler=schedulers,
                 prefix=place.prefix,
                 switch=False,
             )
         except (TypeError, ValueError) as error:
-            _log.warning("%s is not steered: %s", type(place.optimizer).__name__, error)
+            _log.warning("%s is not steered: %s", type(optimizer).__name__, error)
+        else:
+            binding.hindrance = lambda: _IDLE if self._places.is_idle(place) else ""
 
     def _bind_again(self) -> None:
         self._new_schedulers = False
         for place in self._places:
-            if place.schedulers != self._schedulers_of(place.optimizer):
+            if place.optimizer is None:
+                continue
+            now = tuple(weakref.ref(each) for each in self._schedulers_of(place.optimizer))
+            if place.schedulers != now:
                 self._bind(place)
 
     def _schedulers_of(self, optimizer: Any) -> tuple[Any, ...]:

@@ -123,6 +123,8 @@ class Binding:
         self._undo: list[Callable[[], None]] = []
         self.closed = False
         """Whether its controls reject what they are told."""
+        self.hindrance: Callable[[], str] = str
+        """Says why they reject it for now; "" while they do not."""
         self.measures = False
         """Whether it tells the session how long a step takes on its own."""
 
@@ -200,9 +202,9 @@ class Binding:
             self._undo.pop()()
 
     def _check(self) -> None:
-        if self.closed:
-            msg = "its binding was closed; call bind() again"
-            raise ValueError(msg)
+        why = "its binding was closed; call bind() again" if self.closed else self.hindrance()
+        if why:
+            raise ValueError(why)
 
 
 def _switcher(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import traceback
+import weakref
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,17 @@ def controls():
     """The names in the table of controls."""
     rows = [line.split("|") for line in weavelet.current().docs().splitlines()]
     return {row[1].strip(" `") for row in rows if len(row) > 2 and "`" in row[1]}
+
+
+def value(name="lr"):
+    """What a control says that it is."""
+    return weavelet.current()._registry.values()[name]
+
+
+def refusal(name="lr"):
+    """Why a control cannot be set now; None if it can."""
+    verdict = weavelet.current()._registry.apply({name: 0.5}, dry_run=True)
+    return verdict.reason if verdict.kind == "rejected" else None
 
 
 def test_nothing_is_there_before_the_first_step(steering):
@@ -195,12 +208,49 @@ def test_two_optimizers_that_take_turns_have_names_of_their_own(steering):
 
 
 def test_an_optimizer_after_another_takes_its_place(steering):
-    """The next fold's optimizer is `lr` again, and the one before is let go."""
-    train(*sgd(), PROBATION)
+    """The next fold's optimizer is `lr` again after 32 steps, also where the script keeps both."""
+    first = sgd()
+    train(*first, PROBATION)
     model, optimizer = sgd(lr=0.25)
     train(model, optimizer, PROBATION + 1)
     assert "optimizer2.lr" not in controls()
-    assert "| `0.25` |" in weavelet.current().docs()
+    assert value() == 0.25
+
+
+def test_the_place_of_one_that_is_gone_is_free_at_once(steering):
+    """However short its phase, the next fold's optimizer is steered from its first step on."""
+    for rate in (0.1, 0.2, 0.3):
+        train(*sgd(lr=rate))
+        gc.collect()
+        assert "its optimizer is gone" in refusal()
+        model, optimizer = sgd(lr=rate / 2)
+        train(model, optimizer)
+        assert value() == rate / 2
+        del model, optimizer
+    assert "optimizer2.lr" not in controls()
+
+
+def test_one_that_no_longer_steps_rejects(steering):
+    """Nothing is applied to an optimizer of the phase before, and to one that steps again it is."""
+    first, second = sgd(), sgd()
+    train(*first, 2)
+    assert refusal() is None
+    train(*second)
+    assert "no longer steps" in refusal()
+    train(*first)
+    assert refusal() is None
+
+
+def test_a_phase_that_is_over_leaves_nothing_behind(steering):
+    """Neither optimizer nor model nor scheduler of it is kept alive."""
+    model, optimizer = sgd()
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    train(model, optimizer, 3)
+    scheduler.step()
+    gone = [weakref.ref(each) for each in (model, model.weight, optimizer, scheduler)]
+    del model, optimizer, scheduler
+    gc.collect()
+    assert [each() for each in gone] == [None] * 4
 
 
 def test_schedulers_are_bound_as_they_appear(steering):
@@ -208,12 +258,17 @@ def test_schedulers_are_bound_as_they_appear(steering):
     model, optimizer = sgd(lr=1.0)
     parts = [lr_scheduler.ConstantLR(optimizer, 0.5), lr_scheduler.ExponentialLR(optimizer, 0.5)]
     sequence = lr_scheduler.SequentialLR(optimizer, parts, [2])
+
+    def bound():
+        (place,) = steering._places
+        return {each() for each in place.schedulers}
+
     train(model, optimizer)
     sequence.step()
-    assert next(iter(steering._places)).schedulers == (sequence,)
+    assert bound() == {sequence}
     plateau = lr_scheduler.ReduceLROnPlateau(optimizer)
     train(model, optimizer)
-    assert set(next(iter(steering._places)).schedulers) == {sequence, plateau}
+    assert bound() == {sequence, plateau}
 
 
 def test_other_threads_are_left_alone(steering):
@@ -339,7 +394,7 @@ def test_what_fails_in_steering_ends_it_and_not_the_script(steering, monkeypatch
 def test_places_are_few():
     """However many optimizers step in turns, some are steered and the others left alone."""
     places = Places()
-    optimizers = [object() for _ in range(20)]
+    optimizers = [sgd()[1] for _ in range(20)]
     for step in range(20 * 3 * PROBATION):
         optimizer = optimizers[step % 20]
         place = places.of(optimizer)
