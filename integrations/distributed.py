@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import distributed
 
 _SHORT = 1.0
@@ -49,6 +50,20 @@ class _NoStore:
 def place() -> tuple[int, int]:
     """The rank of this process, and how many there are."""
     return distributed.get_rank(), distributed.get_world_size()
+
+
+def on_any_rank(flag: bool, device: Any) -> bool:
+    """Whether a flag is set on one rank at least. A collective, so that all ranks have to call it.
+
+    Args:
+        flag: This rank's.
+        device: Where the group's backend reduces.
+    """
+    if not distributed.is_initialized():
+        return flag
+    flags = torch.tensor(int(flag), dtype=torch.int32, device=device)
+    distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+    return bool(flags)
 
 
 def name_job(proposed: str) -> str:

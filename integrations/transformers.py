@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import weavelet
+from weavelet.integrations.distributed import on_any_rank
 from weavelet.integrations.torch import Binding, bind
 
 try:
@@ -81,6 +82,7 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         self._session = session
         self._runs_session = False
         self._training = False
+        self._apart = False
         self._binding: Binding | None = None
         self._section = ExitStack()
         self._folder = Path()
@@ -117,8 +119,10 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         # The Trainer says nothing of a training that raised, or ran out of memory to begin again.
         self._end("train() was left by an exception")
         self._folder, self._step = Path(args.output_dir), state.global_step
+        agreement = self.session._agreement  # noqa: SLF001  also where it was handed in
+        self._apart = agreement == "off" and args.world_size > 1
         # Ranks that decide each for itself would not save and evaluate together.
-        if self._options.get("agreement") != "off" or args.world_size == 1:
+        if not self._apart:
             self._declare(can_evaluate=args.eval_strategy != "no")
         self._bind(kwargs.get("optimizer"), kwargs.get("lr_scheduler"))
         self._restore(state)
@@ -138,7 +142,7 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         with suppress(weavelet.StopTraining):  # a session handed in may raise what the flag says
             self.session.poll(self._step)
         self.session.report(self._step, lr=kwargs["optimizer"].param_groups[0]["lr"])
-        control.should_training_stop |= self.session.stop_requested
+        control.should_training_stop |= self._is_told_to_stop(args)
         control.should_save |= self._save_asked
         control.should_evaluate |= self._evaluation_asked
         self._enter_section(control)
@@ -176,6 +180,11 @@ class WeaveletCallback(TrainerCallback, ExportableState):  # type: ignore[misc] 
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._end()
+
+    def _is_told_to_stop(self, args: TrainingArguments) -> bool:
+        told = self.session.stop_requested
+        # Else each rank would hear of it at a step of its own, and the others wait for it.
+        return on_any_rank(told, args.device) if self._apart else told
 
     def _declare(self, *, can_evaluate: bool) -> None:
         def checkpoint() -> str:

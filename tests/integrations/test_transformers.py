@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 import weavelet
-from harness.contract import PRELUDE, Contract
+from harness.contract import PRELUDE, Contract, living
 from weavelet.testing import LocalSession, local_session
 
 torch = pytest.importorskip("torch")
@@ -77,6 +77,16 @@ class TestTrainer(Contract):
 
     script = SCRIPT
     environment: ClassVar = {"HF_HUB_OFFLINE": "1"}
+
+
+def test_ranks_that_do_not_agree_stop_together_all_the_same(weaver, tmp_path):
+    """With agreement off a stop of one rank is a stop of all, after the same step."""
+    script = SCRIPT.replace("controls=[probe]", 'controls=[probe], agreement="off"')
+    options = {"job": "apart", "ranks": 2, "wanted": ("lr", "gain"), **TestTrainer.environment}
+    with living(weaver, script, tmp_path, **options) as life:
+        assert "applied" in [each.outcome for each in life.ask_to_stop().outcomes]
+        ended = life.ended()
+    assert ended[0] == ended[1]
 
 
 class Net(torch.nn.Module):
