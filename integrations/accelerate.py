@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 import weavelet
+from weavelet.integrations.distributed import on_any_rank
 from weavelet.integrations.torch import Binding, bind
 
 try:
@@ -27,6 +28,8 @@ except ImportError as error:
     raise ImportError(msg, name=error.name) from error
 
 __all__ = ["Steering", "WeaveletTracker", "steer"]
+
+_KEPT = "_weavelet_steering"
 
 
 class WeaveletTracker(GeneralTracker):  # type: ignore[misc]  # which mypy does not read
@@ -129,7 +132,7 @@ def steer(
     steering = Steering(accelerator, session)
     steering.bind(optimizer, scheduler)
     steering.offer_checkpoint(Path(checkpoints or _default_folder(accelerator)))
-    accelerator.register_for_checkpointing(steering)
+    _keep_in_checkpoints(accelerator, steering)
     return steering
 
 
@@ -148,6 +151,7 @@ class Steering:
         self._binding: Binding | None = None
         self._counting: RemovableHandle | None = None
         self._runs_session = given is None
+        self._stopped = False
 
     def poll(self) -> tuple[weavelet.Change, ...]:
         """The safe point, as `Weavelet.poll`; between two batches of one step it does nothing.
@@ -159,7 +163,7 @@ class Steering:
         """
         if not self._accelerator.sync_gradients:
             return ()
-        return self.session.poll(self.step)
+        return self._poll_apart() if self._is_apart() else self.session.poll(self.step)
 
     def __enter__(self) -> Steering:
         if self._runs_session and weavelet.current() is not self.session:
@@ -173,9 +177,13 @@ class Steering:
         traceback: TracebackType | None,
     ) -> bool:
         self.close()
-        if self._runs_session:
-            return self.session.__exit__(kind, error, traceback)
-        return isinstance(error, weavelet.StopTraining) and self.session.stop_requested
+        stopped = self._stopped or self.session.stop_requested
+        mine = isinstance(error, weavelet.StopTraining) and stopped
+        if self._runs_session and mine:
+            self.session.stop()
+        elif self._runs_session:
+            self.session.__exit__(kind, error, traceback)
+        return mine
 
     def close(self) -> None:
         """Take the hooks off the optimizer. What has been set stays."""
@@ -219,8 +227,45 @@ class Steering:
         self.step = state["step"]
         self.session.load_state_dict(state["session"], strict=False)
 
+    def _is_apart(self) -> bool:
+        """Whether each rank hears of a stop at a step of its own, at which it would leave alone."""
+        w, ranks = self.session, self._accelerator.num_processes
+        return ranks > 1 and (w._agreement, w._on_stop) == ("off", "raise")  # noqa: SLF001  of any
+
+    def _poll_apart(self) -> tuple[weavelet.Change, ...]:
+        changes: tuple[weavelet.Change, ...] = ()
+        with suppress(weavelet.StopTraining):
+            changes = self.session.poll(self.step)
+        self._stopped = on_any_rank(self.session.stop_requested, self._accelerator.device)
+        if self._stopped:
+            msg = "a rank was told to stop"
+            raise weavelet.StopTraining(msg)
+        return changes
+
     def _count(self, *_: Any) -> None:
         self.step += 1
+
+
+class _Current:
+    """What an accelerator saves and loads: its last steering, always as one object."""
+
+    def __init__(self, steering: Steering) -> None:
+        self.steering = steering
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.steering.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steering.load_state_dict(state)
+
+
+def _keep_in_checkpoints(accelerator: Accelerator, steering: Steering) -> None:
+    # What is registered stays so, and Accelerate loads no checkpoint with fewer objects.
+    kept = vars(accelerator).get(_KEPT)
+    if kept is None:
+        kept = vars(accelerator)[_KEPT] = _Current(steering)
+        accelerator.register_for_checkpointing(kept)
+    kept.steering = steering
 
 
 def _tracked(accelerator: Accelerator) -> weavelet.Weavelet | None:

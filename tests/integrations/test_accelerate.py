@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import weavelet
-from harness.contract import PRELUDE, Contract, accelerate_launch
+from harness.contract import PRELUDE, Contract, accelerate_launch, living
 from weavelet.testing import LocalSession, local_session
 
 torch = pytest.importorskip("torch")
@@ -278,6 +278,35 @@ def test_checkpoint_saves_and_load_state_goes_on(accelerator, tmp_path):
         loop.train(steering)
         assert steering.step == 7
     assert loop.rates == [0.05] * 4
+
+
+def test_a_second_steer_leaves_checkpoints_as_they_are(accelerator, tmp_path):
+    """What was saved in one block is loaded in the next, and saved there is loaded by a new one."""
+    with local_session() as w:
+        loop = Loop(accelerator, batches=4)
+        with steer(accelerator, loop.optimizer, loop.scheduler, session=w) as first:
+            loop.train(first)
+            accelerator.save_state(tmp_path / "first")
+        with steer(accelerator, loop.optimizer, loop.scheduler, session=w) as second:
+            accelerator.load_state(tmp_path / "first")
+            loop.train(second)
+            accelerator.save_state(tmp_path / "second")
+    assert (first.step, second.step) == (4, 8)
+    again = accelerate.Accelerator(cpu=True)
+    loop = Loop(again)
+    with local_session() as w, steer(again, loop.optimizer, loop.scheduler, session=w) as third:
+        again.load_state(tmp_path / "second")
+    assert third.step == 8
+
+
+def test_ranks_that_do_not_agree_stop_together_all_the_same(weaver, tmp_path):
+    """With agreement off a stop of one rank is a stop of all, absorbed on each."""
+    script = SCRIPT.replace("controls=[probe]", 'controls=[probe], agreement="off"')
+    options = {"job": "apart", "ranks": 2, "launcher": accelerate_launch(2)}
+    with living(weaver, script, tmp_path, **options) as life:
+        assert "applied" in [each.outcome for each in life.ask_to_stop().outcomes]
+        ended = life.ended()
+    assert ended[0] == ended[1]
 
 
 def test_checkpoints_with_automatic_names_are_accelerates(tmp_path):
