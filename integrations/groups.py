@@ -21,6 +21,7 @@ from weavelet.integrations.rates import (
     read_rate,
 )
 from weavelet.integrations.schedulers import cycling_momentum
+from weavelet.integrations.watching import hide_frame
 from weavelet.integrations.weak import Weak
 
 CLIP = "weavelet_grad_clip"
@@ -269,7 +270,11 @@ def clip(optimizer: Optimizer, limit: float) -> None:
 
 def _clipping(closure: Callable[[], Any], optimizer: Optimizer, limit: float) -> Callable[[], Any]:
     def clipped() -> Any:
-        loss = closure()
+        try:
+            loss = closure()
+        except BaseException as error:  # it goes on up
+            hide_frame(error)
+            raise
         clip(optimizer, limit)
         return loss
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from weavelet.integrations.watching import hide_frame
+
 
 def around_steps(
     scheduler: Any, around: Callable[[Any], AbstractContextManager[None]]
@@ -27,8 +29,12 @@ def around_steps(
 
     @functools.wraps(kind.step)
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with around(self):
-            return kind.step(self, *args, **kwargs)
+        try:
+            with around(self):
+                return kind.step(self, *args, **kwargs)
+        except BaseException as error:  # it goes on up
+            hide_frame(error)
+            raise
 
     def reduce_ex(self: Any, protocol: Any) -> Any:
         function, arguments, *rest = super(hooked, self).__reduce_ex__(protocol)

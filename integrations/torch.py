@@ -120,7 +120,7 @@ class Binding:
     def __init__(self, w: weavelet.Weavelet, prefix: str) -> None:
         self._w = w
         self._prefix = prefix
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], object]] = []
         self.closed = False
         """Whether its controls reject what they are told."""
         self.hindrance: Callable[[], str] = str

@@ -35,6 +35,7 @@ PARTS_OF_TORCH = {
         "rates",
         "scalars",
         "schedulers",
+        "watching",
         "weak",
         "work",
     )
