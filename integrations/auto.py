@@ -4,6 +4,7 @@ A step is the outermost `optimizer.step()` outside of a backward pass, in the th
 first. The session begins in the first one and ends with the process. Its safe point is the end of
 each step: what is set there holds from the next step on, a pause holds there, and a stop leaves
 from there by `SystemExit(0)`, so that `finally` blocks and what was registered with `atexit` run.
+Where another thread than the main one steps, the main one gets a KeyboardInterrupt as well.
 
 Each optimizer is bound as it appears, with its schedulers, as `weavelet.integrations.torch.bind`
 does it but for its type: a script may hold `optimizer.step` in a variable. The learning rate of its
@@ -17,6 +18,8 @@ workers of a DataLoader, and in children forked from a process that has stepped.
 
 from __future__ import annotations
 
+import _thread
+import functools
 import logging
 import os
 import sys
@@ -29,7 +32,7 @@ from typing import Any
 
 import weavelet
 from weavelet.integrations.places import PROBATION, Place, Places
-from weavelet.integrations.watching import watch
+from weavelet.integrations.watching import watch, watch_calls
 
 REPORT_SECONDS = 0.02
 """Between two reports at least."""
@@ -59,6 +62,19 @@ def install(when_loaded: Callable[[str, Callable[[], None]], None]) -> None:
     _installed.append(steering)
     os.register_at_fork(after_in_child=steering.become_inert)
     when_loaded("torch._dynamo.trace_rules", _stay_out_of_graphs)
+
+
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """A method of `Steering` that ends the steering where it would have failed the script."""
+
+    @functools.wraps(hook)
+    def guarded(steering: Steering, *args: Any) -> None:
+        try:
+            hook(steering, *args)
+        except Exception:  # as in `Steering.before`
+            steering._give_up()  # noqa: SLF001  it is one of its methods
+
+    return guarded
 
 
 class Steering:
@@ -112,23 +128,26 @@ class Steering:
         """An optimizer begins a step."""
         if self._aside:
             return
+        try:
+            if self._counts(optimizer):
+                # A step that raised never came to `after`, so that only its frame can tell.
+                self._outer = sys._getframe(1)  # noqa: SLF001  there is no other way to it
+                self._begun(optimizer)
+        except Exception:  # the boundary to a script that must not fail for want of us
+            self._give_up()
+
+    def _counts(self, optimizer: Any) -> bool:
+        """Whether what begins is a step: the outermost one, in the thread that stepped first."""
         if self._w is None and not self._begin():
-            return
+            return False
         if self._backward() != -1:
             self._step_in_backward(optimizer)
-            return
+            return False
         if self._thread is None:
             self._thread = threading.get_ident()
         elif self._thread != threading.get_ident():
-            return
-        if self._outer is not None and _is_running(self._outer):
-            return
-        # A step that raised never came to `after`, so that only its frame can tell.
-        self._outer = sys._getframe(1)  # noqa: SLF001  there is no other way to it
-        try:
-            self._begun(optimizer)
-        except Exception:  # the boundary to a script that must not fail for want of us
-            self._give_up()
+            return False
+        return self._outer is None or not _is_running(self._outer)
 
     def _begun(self, optimizer: Any) -> None:
         place = self._places.of(optimizer)
@@ -162,11 +181,13 @@ class Steering:
             self._bind_again()
         self._poll(self._step)
 
+    @_guarded
     def scheduler_appeared(self, scheduler: Any) -> None:
         """A learning rate scheduler is being made."""
         self._schedulers.add(scheduler)
         self._new_schedulers = True
 
+    @_guarded
     def backward_called(self, tensor: Any) -> None:
         """`backward()` is about to run on a tensor, most likely."""
         if self._aside or self._backward() != -1:
@@ -191,6 +212,7 @@ class Steering:
             self._aside = True
             return False
         import torch  # noqa: PLC0415  loaded long since
+        from torch.amp.grad_scaler import GradScaler  # noqa: PLC0415  as before
 
         self._backward = torch._C._current_graph_task_id  # noqa: SLF001  no public way to it
         try:
@@ -203,7 +225,7 @@ class Steering:
         self._w._gives_way = True  # noqa: SLF001  for our own stand-in alone
         self._undo += [
             watch(torch.Tensor, "backward", self.backward_called),
-            _around_scale(self._scale_called),
+            watch_calls(GradScaler, "scale", self._scale_called),
         ]
         return True
 
@@ -225,6 +247,9 @@ class Steering:
         try:
             w.poll(step)
         except weavelet.StopTraining:
+            # Only the main thread can end the script, and it may wait for something else.
+            if threading.current_thread() is not threading.main_thread():
+                _thread.interrupt_main()
             # Nobody in the script knows it; this one ends it as the script itself would.
             raise SystemExit(0) from None
 
@@ -266,6 +291,7 @@ class Steering:
         if self._thread == threading.get_ident() and tensor.numel() == 1:
             self._loss = tensor.detach()
 
+    @_guarded
     def _scale_called(self, given: Any) -> None:
         if self._due and callable(getattr(given, "detach", None)):
             self._note_loss(given)
@@ -309,9 +335,12 @@ def _is_running(frame: FrameType) -> bool:
 
 def _stay_out_of_graphs() -> None:
     """Let torch.compile run our hooks as they are instead of compiling them with the step."""
-    rules: Any = sys.modules["torch._dynamo.trace_rules"]
-    for name in ("weavelet", "weavelet.integrations"):
-        rules.add(name)
+    rules: Any = sys.modules.get("torch._dynamo.trace_rules")
+    try:
+        for name in ("weavelet", "weavelet.integrations"):
+            rules.add(name)
+    except Exception as error:  # the script imports it, and goes on
+        _log.warning("torch.compile may compile our hooks along with a step: %s", error)
 
 
 def _rate(optimizer: Any, prefix: str = "") -> dict[str, Any]:
@@ -336,23 +365,3 @@ def _replica() -> str | None:
     if "RANK" in os.environ or "WEAVELET_REPLICA" in os.environ or not distributed.is_available():
         return None
     return f"rank-{distributed.get_rank()}" if distributed.is_initialized() else None
-
-
-def _around_scale(notice: Callable[[Any], None]) -> Callable[[], None]:
-    """Have `notice` told of what a GradScaler is to scale; returns what ends that."""
-    from torch.amp.grad_scaler import GradScaler  # noqa: PLC0415  torch is loaded by now
-
-    scale: Any = GradScaler.scale
-
-    def noticing(self: Any, outputs: Any) -> Any:
-        notice(outputs)
-        return scale(self, outputs)
-
-    noticing.__wrapped__ = scale  # type: ignore[attr-defined]  # as functools.wraps does
-    GradScaler.scale = noticing  # type: ignore[method-assign]
-
-    def undo() -> None:
-        if GradScaler.scale is noticing:
-            GradScaler.scale = scale  # type: ignore[method-assign]
-
-    return undo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import traceback
 import weakref
@@ -17,9 +18,11 @@ from torch.optim import LBFGS, SGD, Adam, lr_scheduler  # noqa: E402
 import weavelet  # noqa: E402
 from weavelet.channel.page import Page  # noqa: E402
 from weavelet.integrations import auto, work  # noqa: E402
+from weavelet.integrations.groups import CLIP  # noqa: E402
 from weavelet.integrations.places import PROBATION, Places  # noqa: E402
 
 INPUTS = torch.ones(8, 4)
+WRONG = (AttributeError, TypeError, ZeroDivisionError)
 
 
 @pytest.fixture
@@ -319,22 +322,33 @@ def test_a_script_that_opens_a_session_first_is_left_alone(steering):
 
 
 def test_tracebacks_are_the_scripts_own(steering):
-    """An error in backward(), in a step or in a scheduler shows no frame of weavelet."""
+    """An error in backward(), a step, a closure, a scheduler or a scaler shows no frame of ours."""
     model, optimizer = sgd()
+    scaler = torch.amp.GradScaler("cpu")
+    scheduler = lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 - epoch))
     train(model, optimizer)
 
     def fails():
         raise ZeroDivisionError
 
+    def fails_clipped():
+        optimizer.param_groups[0][CLIP] = 1.0
+        optimizer.step(fails)
+
     for wrong in (
         lambda: model(INPUTS).backward(),
         lambda: optimizer.step(fails),
+        lambda: optimizer.step(closure=fails),
+        fails_clipped,
+        scheduler.step,
+        lambda: scaler.scale(1),
+        scaler.scale,
         lambda: lr_scheduler.ConstantLR(None),
     ):
-        with pytest.raises((RuntimeError, ZeroDivisionError, TypeError)) as caught:
+        with pytest.raises((AssertionError, RuntimeError, ValueError, *WRONG)) as caught:
             wrong()
-        files = {Path(frame.filename).stem for frame in traceback.extract_tb(caught.tb)}
-        assert not files & {"auto", "watching", "work", "groups"}
+        files = {Path(frame.filename).parent for frame in traceback.extract_tb(caught.tb)}
+        assert Path(auto.__file__).parent not in files
 
 
 def test_a_stop_ends_the_script_as_if_it_had_ended_itself(steering, monkeypatch):
@@ -349,6 +363,29 @@ def test_a_stop_ends_the_script_as_if_it_had_ended_itself(steering, monkeypatch)
     with pytest.raises(SystemExit) as left:
         train(model, optimizer)
     assert left.value.code == 0
+
+
+def test_a_stop_of_a_training_in_a_thread_interrupts_the_main_thread(steering, monkeypatch):
+    """Who waits for that thread is told as by Ctrl-C; the thread ends by SystemExit."""
+    left = []
+
+    def stopping(step):
+        raise weavelet.StopTraining
+
+    def work():
+        train(*sgd())
+        monkeypatch.setattr(weavelet.current(), "poll", stopping)
+        try:
+            train(*sgd())
+        except SystemExit as error:
+            left.append(error.code)
+
+    other = threading.Thread(target=work)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        other.join(60)
+    other.join(60)
+    assert left == [0]
 
 
 def test_a_name_that_cannot_be_does_not_stop_the_script(steering, monkeypatch, caplog):
@@ -389,6 +426,33 @@ def test_what_fails_in_steering_ends_it_and_not_the_script(steering, monkeypatch
     assert caplog.text.count("not steered any more") == 1
     assert "ZeroDivisionError" in caplog.text
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("hook", ["backward", "scale", "scheduler", "begin"])
+def test_no_hook_fails_the_script(steering, monkeypatch, caplog, hook):
+    """Whatever goes wrong in any of them, the steering ends and the script goes on."""
+    model, optimizer = sgd()
+    if hook != "begin":
+        train(model, optimizer)
+    fault = {"backward": "_note_loss", "scale": "_note_loss", "begin": "_begin"}.get(hook)
+    if fault:
+        monkeypatch.setattr(steering, fault, lambda *given: 1 / 0)
+    else:
+        monkeypatch.setattr(steering._schedulers, "add", lambda given: 1 / 0)
+    steering._due = True
+    if hook == "scale":
+        torch.amp.GradScaler("cpu").scale(loss_of(model))
+    elif hook == "scheduler":
+        lr_scheduler.ConstantLR(optimizer)
+    train(model, optimizer, 2)
+    assert caplog.text.count("not steered any more") == 1
+
+
+def test_a_torch_that_compiles_otherwise_is_told_of(monkeypatch, caplog):
+    """Where torch.compile cannot be asked to leave our hooks alone, the import goes on."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo.trace_rules", None)
+    auto._stay_out_of_graphs()
+    assert "torch.compile may compile our hooks" in caplog.text
 
 
 def test_places_are_few():

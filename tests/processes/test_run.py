@@ -233,6 +233,25 @@ def test_errors_look_as_they_do_without(script):
     assert steered.returncode == plain.returncode == 1
 
 
+FAILURES = {
+    "scheduler": "scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (2 - n))\n"
+    "for _ in range(3): step(); scheduler.step()\n",
+    "scaler": "step()\ntorch.amp.GradScaler('cpu').scale(1)\n",
+    "closure": "step()\noptimizer.step(lambda: model(1))\n",
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 brings a traceback's frames back")
+@pytest.mark.parametrize("failure", FAILURES)
+def test_errors_in_what_is_watched_look_as_they_do_without(script, failure):
+    """No frame of ours stands between the script and what it called."""
+    pytest.importorskip("torch")
+    path = script(PLAIN + FAILURES[failure])
+    steered, plain = run("--", sys.executable, path), as_it_is(sys.executable, path)
+    assert steered.stderr == plain.stderr
+    assert steered.returncode == plain.returncode == 1
+
+
 FORKS = (
     PLAIN
     + """
