@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import ClassVar
 
 import pytest
 
@@ -91,6 +92,28 @@ callback = WeaveletCallback(controls=[probe])
 trainer(callback, End(), accumulate_grad_batches=2).fit(Net(), loader(), ckpt_path=RESUME)
 """
     )
+
+
+@pytest.mark.timeout(900)
+class TestModule:
+    """A module that brings its controls along, without a callback; the parts that may differ."""
+
+    script = (
+        FIT
+        + """
+class Steered(WeaveletModule, Probe, Net):
+    def __init__(self):
+        Net.__init__(self)
+        self.value, self.counted = 1.0, 0
+
+
+trainer(End()).fit(Steered(), loader())
+"""
+    )
+    environment: ClassVar = {}
+    launcher = None
+    test_stop = Contract.test_stop_ends_it_by_the_framework
+    test_two_ranks = Contract.test_two_ranks_do_the_same_at_the_same_step
 
 
 def test_lightnings_own_launcher_starts_ranks_of_one_job(weaver, tmp_path):
