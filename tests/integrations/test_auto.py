@@ -428,6 +428,32 @@ def test_what_fails_in_steering_ends_it_and_not_the_script(steering, monkeypatch
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
+# What torch's compiler says of itself is not what is tested.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_compiled_step_is_steered_and_trains_the_same(steering):
+    """torch.compile of model and step leaves the hooks alone: each step is polled, none differs."""
+    auto._stay_out_of_graphs()
+    torch._dynamo.reset()
+
+    def trained(compiled):
+        torch.manual_seed(0)
+        model, optimizer = sgd()
+
+        @compiled
+        def step():
+            optimizer.step()
+
+        forward = compiled(model)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss_of(forward).backward()
+            step()
+        return loss_of(model).item()
+
+    assert trained(torch.compile(backend="eager")) == trained(lambda given: given)
+    assert polled() == 6
+
+
 @pytest.mark.parametrize("hook", ["backward", "scale", "scheduler", "begin"])
 def test_no_hook_fails_the_script(steering, monkeypatch, caplog, hook):
     """Whatever goes wrong in any of them, the steering ends and the script goes on."""

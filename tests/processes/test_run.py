@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import pytest
 
@@ -77,6 +79,30 @@ for number in range(10_000_000):
 """
 
 
+SHARDED = """
+import json, sys, time
+import torch
+from torch import distributed
+from torch.distributed.optim import ZeroRedundancyOptimizer
+
+torch.set_num_threads(1)
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 1))
+model = torch.nn.parallel.DistributedDataParallel(layers)
+optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=0.1)
+lr = None
+for number in range(10_000_000):
+    time.sleep(0.002)
+    optimizer.zero_grad()
+    model(torch.ones(8, 4)).square().mean().backward()
+    optimizer.step()
+    if optimizer.optim.param_groups[0]["lr"] != lr:
+        lr = optimizer.optim.param_groups[0]["lr"]
+        print(json.dumps({"rank": rank, "lr": lr, "step": number}), flush=True)
+"""
+
+
 def run(*command, cwd=None, **environment):
     """The finished process of `weavelet run -- command`, where no server is."""
     return subprocess.run(
@@ -105,10 +131,11 @@ def shell(tmp_path):
 
 
 @contextmanager
-def running(shell, *command, **environment):
+def running(shell, *command, stdin=None, **environment):
     """A trainer under `weavelet run` whose server is the shell's."""
     process = subprocess.Popen(
         [WEAVELET, "run", *command],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -180,6 +207,26 @@ def test_other_programmes_load_nothing_of_weavelet():
     assert steered.stdout.startswith("[]")
 
 
+@pytest.mark.skipif(find_spec("pip") is None, reason="this environment has no pip")
+def test_pip_loads_nothing_of_weavelet():
+    """A child that is no training has not one module of ours among its imports."""
+    done = run("--", sys.executable, "-X", "importtime", "-m", "pip", "--version")
+    assert done.stdout.startswith("pip ")
+    imported = [line.split("|")[-1].strip() for line in done.stderr.splitlines()]
+    assert "sitecustomize" in imported
+    assert not [name for name in imported if name.split(".")[0] == "weavelet"]
+
+
+def test_the_sidecar_runs_without_the_hook():
+    """It is started isolated, so that it does not look at PYTHONPATH."""
+    program = (
+        "import psutil, weavelet\n"
+        "with weavelet.session() as w: print(*psutil.Process(w.sidecar_pid).cmdline()[1:2])"
+    )
+    done = run("--", sys.executable, "-c", program)
+    assert done.stdout.split() == ["-I"], done.stderr
+
+
 def test_another_sitecustomize_runs_too(tmp_path):
     """The one that ours hides runs as it would have, and is the one that scripts import."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.other = True\n")
@@ -231,6 +278,29 @@ def test_errors_look_as_they_do_without(script):
     assert steered.stdout == plain.stdout
     assert steered.stderr == plain.stderr
     assert steered.returncode == plain.returncode == 1
+
+
+WAITS = (
+    PLAIN
+    + """
+import signal
+step()
+say(read=sys.stdin.readline())
+signal.pause()
+"""
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_signals_and_standard_input_are_the_scripts(shell, script, number):
+    """A steered script reads what is typed, and a signal ends it as it does without us."""
+    pytest.importorskip("torch")
+    with running(shell, "--", sys.executable, script(WAITS), stdin=subprocess.PIPE) as trainer:
+        trainer.say("typed")
+        assert trainer.event("read") == {"read": "typed\n"}
+        trainer.signal(number)
+        assert trainer.wait() == -number
+        assert trainer.errors.endswith("KeyboardInterrupt\n") is (number == signal.SIGINT)
 
 
 FAILURES = {
@@ -358,3 +428,23 @@ def test_every_rank_of_torchrun_is_steered_and_the_slowest_is_named(shell, scrip
     assert {event["step"] for event in changes} == {step}
     assert work["rank-1"] >= 0.02
     assert "Slowest: rank-1, whose own work takes" in shown
+
+
+def test_the_optimizer_inside_a_sharded_one_takes_what_is_set(shell, script):
+    """With ZeroRedundancyOptimizer the shard of each rank steps with it, at the same step."""
+    pytest.importorskip("torch")
+    path = script(SHARDED, "sharded")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    with up(shell), running(shell, "--", *torchrun, path, OMP_NUM_THREADS="1") as trainer:
+        for rank in range(2):
+            name = f"rank-{rank}"
+            shell.until_listed("sharded", lambda each, name=name: each["replica"] == name)
+        code, said = shell.json("set", "sharded", "lr=0.01")
+        assert code == 0, said
+        (step,) = {outcome["step"] for outcome in said["outcomes"]}
+        events = [trainer.event("lr") for _ in range(4)]
+        assert shell("stop", "sharded").returncode == 0
+        assert trainer.wait() == 0
+    changes = [event for event in events if event["lr"] == 0.01]
+    assert sorted(event["rank"] for event in changes) == [0, 1]
+    assert {event["step"] for event in changes} == {step}
