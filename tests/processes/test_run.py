@@ -307,7 +307,8 @@ FAILURES = {
     "scheduler": "scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (2 - n))\n"
     "for _ in range(3): step(); scheduler.step()\n",
     "scaler": "step()\ntorch.amp.GradScaler('cpu').scale(1)\n",
-    "closure": "step()\noptimizer.step(lambda: model(1))\n",
+    "closure": "step()\noptimizer.param_groups[0]['weavelet_grad_clip'] = 1.0\n"
+    "optimizer.step(lambda: model(1))\n",
 }
 
 
