@@ -39,6 +39,14 @@ describe('a question', () => {
     expect(yes().disabled).toBe(true)
   })
 
+  it('is not answered while something is missing', async () => {
+    const page = mounted(ConfirmDialog, { ...STOP, unready: true })
+    await settled()
+    expect((page.at('confirm-yes') as HTMLButtonElement).disabled).toBe(true)
+    await page.give({ unready: false })
+    expect((page.at('confirm-yes') as HTMLButtonElement).disabled).toBe(false)
+  })
+
   it('gives the focus back to where it was', async () => {
     const page = mounted(ConfirmDialog, { ...STOP, modelValue: false })
     const button = document.body.appendChild(document.createElement('button'))
