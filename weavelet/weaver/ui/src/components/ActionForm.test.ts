@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 
 import { writeJson } from '../json/exact'
 import type { ControlView } from '../protocol'
-import { mounted } from '../testing/mounting'
+import { mounted, settled } from '../testing/mounting'
 import { entryUpdate, outcome } from '../testing/samples'
 import ActionForm from './ActionForm.vue'
 
@@ -50,6 +50,17 @@ describe('the form of an action', () => {
     expect(page.said('run')).toEqual([])
   })
 
+  it('wants a value for what is required, and marks it', async () => {
+    const schema = { type: 'object', properties: { path: { type: 'string' } }, required: ['path'] }
+    const page = mounted(ActionForm, { action: { ...SAVE, schema } })
+    expect(page.at('field-path').textContent).toContain('path (required)')
+    await page.click('action-run')
+    await settled()
+    expect(page.said('run')).toEqual([])
+    expect(page.at('field-path').textContent).toContain('path: expected a value, it is required')
+    expect(document.activeElement).toBe(page.input('field-path'))
+  })
+
   it('needs no form where there are no arguments', async () => {
     const page = mounted(ActionForm, { action: { ...SAVE, schema: { type: 'object', properties: {} } } })
     await page.click('action-run')
@@ -57,12 +68,21 @@ describe('the form of an action', () => {
   })
 
   it('asks before it does what is dangerous', async () => {
-    const page = mounted(ActionForm, { action: { ...SAVE, danger: true, schema: {} } })
+    const page = mounted(ActionForm, { action: { ...SAVE, danger: true, schema: {} }, replicas: ['rank-0', 'rank-1'] })
     await page.click('action-run')
     expect(page.said('run')).toEqual([])
+    expect(page.at('confirm-text').textContent).toContain('For all 2 replicas.')
     await page.type('confirm-typed', 'save')
     await page.click('confirm-yes')
     expect(page.said('run')).toHaveLength(1)
+  })
+
+  it('names the arguments in its question', async () => {
+    const page = mounted(ActionForm, { action: { ...SAVE, danger: true }, replicas: ['rank-0', 'rank-1'] })
+    await page.type('field-path', 'x')
+    page.inner.findComponent({ name: 'VSelect' }).vm.$emit('update:modelValue', ['rank-1'])
+    await page.click('action-run')
+    expect(page.at('confirm-text').textContent).toContain("path = 'x'\nFor 1 of 2 replicas: rank-1.")
   })
 
   it('shows a refusal at the argument that it names, and any other above', async () => {
