@@ -50,6 +50,39 @@ describe('the form of controls', () => {
     expect(page.at('control-faulty').getAttribute('role')).toBe('alert')
   })
 
+  it('counts what is edited and what is not valid, and leads to the first that is not', async () => {
+    const page = form([control('lr', RATE, { value: 0.1 }), control('wd', RATE, { value: 0.2 }), control('mu', RATE, { value: 0.3 })])
+    expect(page.at('control-count').textContent).toBe('Nothing edited')
+    await page.type('field-lr', '0.5')
+    await page.type('field-mu', '7')
+    await page.type('field-wd', 'x')
+    expect(page.at('control-count').textContent).toBe('3 edited')
+    expect(page.at('control-faulty').textContent).toContain('2 not valid')
+    await page.click('control-send')
+    await settled()
+    expect(document.activeElement).toBe(page.input('field-wd'))
+    expect(page.said('send')).toEqual([])
+  })
+
+  it('filters many by name and by what they are about, and keeps what is edited in sight', async () => {
+    const many = Array.from({ length: 13 }, (_, at) => control(`c${at}`, RATE, { value: 0.1, doc: at === 7 ? 'Momentum.' : '' }))
+    const page = form(many)
+    await page.type('field-c3', '0.5')
+    await page.type('control-search', 'MOMENT')
+    expect(page.all('field-c3').length + page.all('field-c7').length).toBe(2)
+    expect(page.all('field-c1')).toHaveLength(0)
+    await page.give({ controls: many.slice(0, 12) })
+    expect(page.all('control-search')).toHaveLength(0)
+  })
+
+  it('keeps the lines of a text that gets some while it is shown', async () => {
+    const page = form([control('prompt', { type: 'string' }, { value: 'one' })])
+    await page.give({ controls: [control('prompt', { type: 'string' }, { value: 'one\ntwo' })] })
+    await page.type('field-prompt', 'one\ntwo\nthree')
+    await page.type('field-prompt', 'one')
+    expect(page.input('field-prompt').tagName).toBe('TEXTAREA')
+  })
+
   it('carries a step, a dry run, what is expected and to whom', async () => {
     const page = form([control('lr', RATE, { value: 0.1 })])
     await page.type('field-lr', '0.5')
@@ -102,6 +135,13 @@ describe('the form of controls', () => {
     expect(page.said('send')).toHaveLength(1)
   })
 
+  it('names in its question who is asked', async () => {
+    const page = form([control('lr', RATE, { value: 0.1, danger: true })])
+    await page.type('field-lr', '0.5')
+    await page.click('control-send')
+    expect(page.at('confirm-text').textContent).toContain('For all 2 replicas.')
+  })
+
   it('sends nothing when the question is answered with no', async () => {
     const page = form([control('lr', RATE, { value: 0.1, danger: true })])
     await page.type('field-lr', '0.5')
@@ -142,6 +182,8 @@ describe('the form of controls', () => {
     await page.click('field-amp')
     page.inner.findComponent({ name: 'VSelect' }).vm.$emit('update:modelValue', '0')
     await page.type('field-tag', '1')
+    expect(page.all('field-plan')).toHaveLength(0)
+    await page.click('open-plan')
     await page.type('field-plan', '{"a": }')
     expect(page.at('field-plan').textContent).toContain('plan: line 1, column 7: expected a value, got "}"')
     await page.type('field-plan', '{"a": 1.0}')
@@ -183,6 +225,20 @@ describe('the form of controls', () => {
     const page = form([control('lr', RATE, { value: 0.1, quarantined: true })])
     expect(page.at('control-quarantined').textContent).toContain('quarantined')
     expect(page.input('field-lr').disabled).toBe(true)
+  })
+
+  it('lets go of an edit of what gets quarantined', async () => {
+    const page = form([control('lr', RATE, { value: 0.1 })])
+    await page.type('field-lr', '0.5')
+    await page.give({ controls: [control('lr', RATE, { value: 0.1, quarantined: true })] })
+    expect(page.at('control-count').textContent).toBe('Nothing edited')
+    expect(page.at('control-why').textContent).toContain('failed three times')
+  })
+
+  it('does not say again what is said elsewhere', () => {
+    const page = form([control('lr', RATE, { value: 0.1 })], { disabled: 'You are a viewer.', saidBy: 'why' })
+    expect(page.all('control-disabled')).toHaveLength(0)
+    expect(page.at('control-send').getAttribute('aria-describedby')).toBe('why')
   })
 
   it('shows hostile names and values as text', () => {
