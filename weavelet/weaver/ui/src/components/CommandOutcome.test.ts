@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { mounted } from '../testing/mounting'
 import { entryUpdate, outcome } from '../testing/samples'
 import CommandOutcome from './CommandOutcome.vue'
-import { stateOf, whatOf } from './telling'
+import { stateOf } from './outcomes'
+import { gistOf, whatOf } from './telling'
 
 describe('what an entry asks for', () => {
   it.each([
@@ -17,6 +18,38 @@ describe('what an entry asks for', () => {
     ['notice', { kind: 'replica_failed' }, 'notice replica_failed'],
   ])('%s %j', (kind, body, words) => {
     expect(whatOf(entryUpdate({ entry: { kind, body } }).entry)).toBe(words)
+  })
+})
+
+describe('what came of an entry, in a line', () => {
+  it.each([
+    [[outcome()], 'step 812 · lr: 0.1 → 0.01'],
+    [[outcome(), outcome({ replica: 'rank-1', step: 815 })], 'step 812 to 815 · lr: 0.1 → 0.01'],
+    [[outcome(), outcome({ replica: 'rank-1', outcome: 'failed', reason: 'no gain', step: null })], 'no gain'],
+    [[outcome({ changes: [], result: { loss: 0.5 }, step: 3 })], 'step 3 · {\n  "loss": 0.5\n}'],
+    [[], ''],
+  ])('%#', (outcomes, words) => {
+    expect(gistOf(entryUpdate({ outcomes, entry: { addressed: [] } }))).toBe(words)
+  })
+})
+
+describe('how an entry failed', () => {
+  const failed = (reason: string | null) => [outcome({ outcome: 'failed', reason, changes: [] })]
+  it.each([
+    ['set', 'lr: no; set back: lr', 'failed and rolled back 1/1'],
+    ['set', null, 'failed and rolled back 1/1'],
+    ['set', 'lr: no; could not set back: lr (no)', 'failed 1/1'],
+    ['set', 'lr: no; set back: wd; could not set back: lr (no)', 'failed 1/1'],
+    ['act', 'RuntimeError: no', 'failed 1/1'],
+  ])('%s, %s', (kind, reason, words) => {
+    expect(stateOf(entryUpdate({ state: 'failed', outcomes: failed(reason), entry: { kind } }))).toBe(words)
+  })
+
+  it('is not what a dry run does that changes nothing', () => {
+    const skipped = [outcome({ outcome: 'skipped', reason: 'dry run' })]
+    const body = { values: { lr: 0.01 }, dry_run: true }
+    expect(stateOf(entryUpdate({ state: 'skipped', outcomes: skipped, entry: { body } }))).toBe('would apply 1/1')
+    expect(stateOf(entryUpdate({ state: 'skipped', outcomes: skipped }))).toBe('skipped 1/1')
   })
 })
 
@@ -83,8 +116,30 @@ describe('an outcome', () => {
     expect(document.querySelector('img')).toBeNull()
   })
 
+  it('has one row for all replicas that said the same, what went wrong first', () => {
+    const outcomes = [
+      ...Array.from({ length: 64 }, (_, at) => outcome({ replica: `rank-${at}`, step: 812 + at })),
+      outcome({ replica: 'rank-64', outcome: 'failed', reason: 'no', changes: [] }),
+    ]
+    const page = mounted(CommandOutcome, { update: entryUpdate({ state: 'mixed', outcomes }) })
+    const [first, second, ...others] = page.all('outcome-row').map((row) => row.textContent)
+    expect(others).toEqual([])
+    expect(first).toMatch(/rank-64.*failed/)
+    expect(second).toMatch(/64 replicas.*rank-0, rank-1.*and 54 more.*applied.*812 to 875/)
+  })
+
+  it('is one line until it is opened', async () => {
+    const page = mounted(CommandOutcome, { update: entryUpdate(), foldable: true })
+    const table = page.at('outcome-row').closest<HTMLElement>('.details')
+    expect(table?.style.display).toBe('none')
+    await page.click('outcome-fold')
+    expect(page.said('update:open')).toEqual([[true]])
+    await page.give({ open: true })
+    expect(table?.style.display).toBe('')
+  })
+
   it('names how many replicas it leaves out', { timeout: 60_000 }, () => {
-    const outcomes = Array.from({ length: 210 }, (_, at) => outcome({ replica: `rank-${at}`, changes: [] }))
+    const outcomes = Array.from({ length: 210 }, (_, at) => outcome({ replica: `rank-${at}`, changes: [], result: at }))
     const page = mounted(CommandOutcome, { update: entryUpdate({ outcomes }) })
     expect(page.all('outcome-row')).toHaveLength(200)
     expect(page.inner.text()).toContain('and 10 more replicas')

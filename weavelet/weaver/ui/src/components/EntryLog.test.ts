@@ -69,6 +69,10 @@ describe('the log', () => {
     expect(page.said('export')).toEqual([['log'], ['record']])
   })
 
+  it('counts one as one', () => {
+    expect(mounted(EntryLog, { entries: entries(1) }).at('log-count').textContent).toBe('1 entry')
+  })
+
   it('says when there is nothing yet', () => {
     const page = mounted(EntryLog, { entries: [] })
     expect(page.at('log-none').textContent).toBe('Nothing was commanded yet.')

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { Exact } from '../json/exact'
 import type { Json } from '../protocol'
 import { outcome, update } from '../testing/made'
-import { ago, clock, figure, lossName, rate } from './figures'
+import { figure, lossName, rate } from './figures'
 import { logLines, recordLines } from './record'
 import { STATES, byUrgency, lookOf } from './states'
+import { ago, clock } from './times'
 
 describe('figures', () => {
   it('shows numbers short, and what is no number as it is', () => {
