@@ -65,7 +65,7 @@ describe('commands', () => {
   const alive = { job: job(), rows: [{ view: replica(), at: 0 }] }
 
   it('are off with the reason beside them', () => {
-    const page = shown(RunCommands, { job: alive, disabled: 'Not now.', disabledFrozen: 'Not now.' })
+    const page = shown(RunCommands, { job: alive, disabled: 'Not now.', disabledFrozen: 'Not now.', whyId: 'why' })
     expect(page.find('[data-test="why-disabled"]').text()).toBe('Not now.')
     for (const button of buttons) {
       expect(page.find(`[data-test="${button}"]`).attributes('disabled')).toBeDefined()
@@ -75,7 +75,7 @@ describe('commands', () => {
 
   it('leave stop and unfreeze on in a frozen job', () => {
     const frozen = { ...alive, job: job({ frozen_by: 'ann' }) }
-    const page = shown(RunCommands, { job: frozen, disabled: 'Frozen by ann.', disabledFrozen: '' })
+    const page = shown(RunCommands, { job: frozen, disabled: 'Frozen by ann.', disabledFrozen: '', whyId: 'why' })
     expect(page.find('[data-test="pause"]').attributes('disabled')).toBeDefined()
     expect(page.find('[data-test="stop"]').attributes('disabled')).toBeUndefined()
     expect(page.find('[data-test="unfreeze"]').attributes('disabled')).toBeUndefined()
@@ -83,7 +83,7 @@ describe('commands', () => {
   })
 
   it('ask before a pause, by key too, and take the key away when they are gone', async () => {
-    const page = shown(RunCommands, { job: alive, disabled: '', disabledFrozen: '' })
+    const page = shown(RunCommands, { job: alive, disabled: '', disabledFrozen: '', whyId: 'why' })
     onKey(new KeyboardEvent('keydown', { key: 'p' }))
     await nextTick()
     expect(document.querySelector('[data-test="confirm-text"]')?.textContent).toContain('safe point')
