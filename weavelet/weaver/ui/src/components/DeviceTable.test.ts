@@ -42,6 +42,14 @@ describe('the table of devices', () => {
     expect(page.at('device-row').textContent).toContain('none')
   })
 
+  it('is in the order that people count in, and warns of memory alone', () => {
+    const devices = ['GPU-10', 'GPU-9'].map((id) => ({ ...GPU, id, utilization_percent: 100, memory_used_bytes: 79 * 2 ** 30 }))
+    const page = mounted(DeviceTable, { devices })
+    expect(page.all('device-row').map((row) => row.dataset['device'])).toEqual(['GPU-9', 'GPU-10'])
+    const colours = page.inner.findAllComponents({ name: 'VProgressLinear' }).map((bar) => bar.props('color'))
+    expect(colours).toEqual(['primary', 'warning', 'primary', 'warning'])
+  })
+
   it('keeps its bars within bounds whatever is reported', () => {
     const page = mounted(DeviceTable, { devices: [{ ...GPU, utilization_percent: 1e9, memory_used_bytes: 5, memory_total_bytes: 0 }] })
     expect(page.inner.findAll('[role="progressbar"]').map((bar) => bar.attributes('aria-valuenow'))).toEqual(['100'])
@@ -49,7 +57,7 @@ describe('the table of devices', () => {
 
   it('says that it may be old, and that there are none', async () => {
     const page = mounted(DeviceTable, { devices: [GPU], stale: true })
-    expect(page.at('device-table').classList).toContain('stale')
+    expect(page.at('device-stale').textContent).toContain('As they last were')
     await page.give({ devices: [] })
     expect(page.at('device-none').textContent).toBe('No devices are known.')
   })
