@@ -34,7 +34,7 @@ describe('a chart', () => {
       marks: [{ step: 1, text: 'lr 0.1 -> 0.01', author: 'operator@laptop', kind: 'set' }],
     })
     expect(page.at('chart-plot').getAttribute('aria-label')).toBe(
-      'loss from 0 to 2: rank-0 last 1, rank-1 last Infinity, 2 values not drawn as points: NaN, Infinity, ' +
+      'loss from step 0 to step 2: rank-0 last 1, rank-1 last Infinity, 2 values not drawn as points: NaN, Infinity, ' +
         'changes: step 1: lr 0.1 -> 0.01 by operator@laptop',
     )
   })
