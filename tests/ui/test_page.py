@@ -239,8 +239,7 @@ def test_pause_resume_stop(browser, weaver):
         expect(state(page)).to_contain_text("paused")
         held = step(page)
         at(page, "resume").click()
-        if at(page, "confirm-yes").is_visible():
-            at(page, "confirm-yes").click()
+        at(page, "confirm-yes").click()
         expect(state(page)).to_contain_text("running")
         holds(lambda: step(page) > held)
         at(page, "stop").click()

@@ -49,6 +49,27 @@ describe('the fleet view', () => {
     page.unmount()
   })
 
+  it('tells all of a replica at a press on its row', async () => {
+    const rows = [replica({ replica: 'a', dropped: 7, rate: 4, state: 'crashed', reason: 'exit code 1' })]
+    useFleet().snapshot(snapshot([job({ replicas: rows })]), [], 0)
+    const page = shown(FleetView)
+    await nextTick()
+    expect(page.find('[data-test="rate"]').text()).toBe('')
+    await page.find('[data-test="look"]').trigger('click')
+    await nextTick()
+    const facts = document.querySelector('[data-test="replica-facts"]')?.textContent
+    for (const part of ['exit code 1', 'reports dropped7', 'ended']) expect(facts).toContain(part)
+    page.unmount()
+  })
+
+  it('says of rows that are old what they were', async () => {
+    useFleet().snapshot(snapshot([job({ replicas: [replica()] })]), [], 0)
+    const page = shown(FleetView)
+    await nextTick()
+    expect(page.find('[data-test="replica-row"] [data-test="state"]').text()).toBe('was running')
+    page.unmount()
+  })
+
   it('draws only the rows in sight of a thousand', async () => {
     const rows = Array.from({ length: 1000 }, (_, i) => replica({ replica: `rank-${i}` }))
     useFleet().snapshot(snapshot([job({ replicas: rows })]), [], 0)
@@ -79,6 +100,23 @@ describe('commands', () => {
     expect(page.find('[data-test="pause"]').attributes('disabled')).toBeDefined()
     expect(page.find('[data-test="stop"]').attributes('disabled')).toBeUndefined()
     expect(page.find('[data-test="unfreeze"]').attributes('disabled')).toBeUndefined()
+    page.unmount()
+  })
+
+  it('ask before a resume', async () => {
+    const page = shown(RunCommands, { job: alive, disabled: '', disabledFrozen: '', whyId: 'why' })
+    await page.find('[data-test="resume"]').trigger('click')
+    await nextTick()
+    expect(document.querySelector('[data-test="confirm-text"]')?.textContent).toContain('For the one replica.')
+    page.unmount()
+  })
+
+  it('say why at every button that is off', () => {
+    const page = shown(RunCommands, { job: alive, disabled: 'Not now.', disabledFrozen: 'Not now.', whyId: 'why' })
+    expect(page.find('#why').text()).toBe('Not now.')
+    for (const button of buttons) {
+      expect(page.find(`[data-test="${button}"]`).attributes('aria-describedby')).toBe('why')
+    }
     page.unmount()
   })
 
