@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
+import { Exact } from '../json/exact'
+import type { Json } from '../protocol'
 import { mounted } from '../testing/mounting'
 import { entryUpdate, outcome } from '../testing/samples'
 import CommandOutcome from './CommandOutcome.vue'
@@ -12,6 +14,7 @@ describe('what an entry asks for', () => {
     ['set', { values: { lr: 0.01 }, dry_run: true }, 'try lr = 0.01'],
     ['act', { name: 'save', arguments: { path: 'x', n: 3 } }, "run save(path='x', n=3)"],
     ['pause', { lease: 600 }, 'pause for 600 s'],
+    ['pause', { lease: new Exact('2.0') as unknown as Json }, 'pause for 2 s'],
     ['pause', { lease: null }, 'pause'],
     ['stop', { reason: 'enough' }, 'stop: enough'],
     ['freeze', { reason: '' }, 'freeze'],

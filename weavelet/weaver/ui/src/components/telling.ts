@@ -1,5 +1,6 @@
 import type { EntryUpdate, EntryView, Json } from '../protocol'
 import { isRecord, writeJson } from '../json/exact'
+import { asNumber } from './numbers'
 import { groupsOf, linesOf, stepsText } from './outcomes'
 import { show, showBare } from './wording'
 
@@ -15,7 +16,7 @@ export function whatOf(entry: EntryView): string {
     case 'act':
       return `run ${cut(showBare(body['name']))}(${pairs(body['arguments'], '=', show)})`
     case 'pause':
-      return typeof body['lease'] === 'number' ? `pause for ${body['lease']} s` : 'pause'
+      return asNumber(body['lease']) === undefined ? 'pause' : `pause for ${asNumber(body['lease'])} s`
     case 'notice':
       return `notice ${cut(showBare(body['kind']))}`
     default:
