@@ -1,7 +1,11 @@
 import { createVuetify, type ThemeDefinition } from 'vuetify'
 import { aliases, mdi } from 'vuetify/iconsets/mdi-svg'
 
+/** Vuetify's own would leave labels at a contrast below 4.5 to 1. */
+const variables = { 'medium-emphasis-opacity': 0.8 }
+
 const light: ThemeDefinition = {
+  variables,
   dark: false,
   colors: {
     background: '#f6f7f9',
@@ -16,6 +20,7 @@ const light: ThemeDefinition = {
 }
 
 const dark: ThemeDefinition = {
+  variables,
   dark: true,
   colors: {
     background: '#111418',
