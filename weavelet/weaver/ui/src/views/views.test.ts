@@ -5,12 +5,14 @@ import { VApp } from 'vuetify/components'
 import { h, nextTick } from 'vue'
 
 import { useConnection } from '../stores/connection'
+import { useEntries } from '../stores/entries'
 import { useFleet } from '../stores/fleet'
-import { job, replica, snapshot } from '../testing/made'
+import { job, outcome, replica, snapshot, update } from '../testing/made'
 import { makeVuetify } from '../theme'
 import ConnectionBanner from './ConnectionBanner.vue'
 import EnterScreen from './EnterScreen.vue'
 import FleetView from './FleetView.vue'
+import RecentCommands from './RecentCommands.vue'
 import RunCommands from './RunCommands.vue'
 import { onKey, shortcuts } from './shortcuts'
 
@@ -127,6 +129,35 @@ describe('commands', () => {
     expect(document.querySelector('[data-test="confirm-text"]')?.textContent).toContain('safe point')
     page.unmount()
     expect(shortcuts.some((one) => one.key === 'p')).toBe(false)
+  })
+})
+
+describe('the latest commands', () => {
+  const sent = (sequence: number, over: Parameters<typeof update>[0] = {}) =>
+    update({ settled: true, state: 'applied', outcomes: [outcome({ step: sequence })], ...over }, { id: `e${sequence}`, sequence })
+
+  it('are a line each, the newest with what came of it, and open one at a time', async () => {
+    const failed = sent(9, { state: 'failed', outcomes: [outcome({ outcome: 'failed', step: 9, reason: 'no gain' })] })
+    const page = shown(RecentCommands, { run: 'train', job: 'job-1', updates: [sent(2), sent(3), failed] })
+    await nextTick()
+    expect(page.findAll('[data-test="command-outcome"]')).toHaveLength(2)
+    expect(page.find('[data-test="gist"]').text()).toBe('step 9 · no gain')
+    const folds = page.findAll('[data-test="outcome-fold"]')
+    for (const fold of folds) await fold.trigger('click')
+    expect(folds.map((fold) => fold.attributes('aria-expanded'))).toEqual(['false', 'true'])
+    page.unmount()
+  })
+
+  it('say what was refused until that is dismissed', async () => {
+    const entries = useEntries()
+    const trouble = { code: 'invalid_value', text: 'lr: expected less.' }
+    entries.asked({ id: '1', run: 'train', job: 'job-1', kind: 'update_config', what: 'set lr', entry: null, trouble })
+    const page = shown(RecentCommands, { run: 'train', job: 'job-1', updates: [] })
+    await nextTick()
+    expect(page.find('[data-test="trouble"]').text()).toMatch(/set lr: not done.*lr: expected less/)
+    await page.find('[data-test="dismiss"]').trigger('click')
+    expect(page.find('[data-test="recent"]').text()).toBe('Nothing was commanded yet.')
+    page.unmount()
   })
 })
 
