@@ -6,7 +6,12 @@ const ENDED = ['exited', 'crashed']
 
 /** Whether its process is gone: then nothing new comes of it. */
 export function hasEnded({ view }: Row): boolean {
-  return ENDED.includes(view.state)
+  return isOver(view.state)
+}
+
+/** Whether a state is the last one of a process. */
+export function isOver(state: string): boolean {
+  return ENDED.includes(state)
 }
 
 /** Its loss, or what it reports that is called like one. */
