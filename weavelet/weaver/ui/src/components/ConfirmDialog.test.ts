@@ -39,6 +39,15 @@ describe('a question', () => {
     expect(yes().disabled).toBe(true)
   })
 
+  it.each([
+    ['does what can be taken back', false, 'confirm-yes'],
+    ['cancels what cannot', true, 'confirm-no'],
+  ])('by enter %s', async (_what, danger, button) => {
+    const page = mounted(ConfirmDialog, { ...STOP, danger, modelValue: false })
+    await page.give({ modelValue: true })
+    expect(document.activeElement).toBe(page.at(button))
+  })
+
   it('is not answered while something is missing', async () => {
     const page = mounted(ConfirmDialog, { ...STOP, unready: true })
     await settled()
