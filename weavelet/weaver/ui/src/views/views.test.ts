@@ -151,7 +151,7 @@ describe('the latest commands', () => {
   it('say what was refused until that is dismissed', async () => {
     const entries = useEntries()
     const trouble = { kind: 'refused' as const, code: 'invalid_value', text: 'lr: expected less.' }
-    entries.asked({ id: '1', run: 'train', job: 'job-1', kind: 'update_config', what: 'set lr', entry: null, trouble })
+    entries.asked({ id: '1', run: 'train', job: 'job-1', kind: 'update_config', what: 'set lr', entry: null, chosen: 'a'.repeat(32), trouble })
     const page = shown(RecentCommands, { run: 'train', job: 'job-1', updates: [] })
     await nextTick()
     expect(page.find('[data-test="trouble"]').text()).toMatch(/set lr: not done.*lr: expected less/)
