@@ -31,6 +31,8 @@ _STEP_SECONDS = _PAUSE_SECONDS + 0.002
 _STEPS = 18_000
 _LAST_WORD_SECONDS = 2.0
 _END_SECONDS = 5.0
+_CLEAN_UP_SECONDS = 15.0
+"""More than ending the trainers and the server takes."""
 _LOG_TAIL_LINES = 15
 
 
@@ -62,7 +64,23 @@ def demo(
 
 
 async def _run(home: Path, plain: bool, steps: int, replicas: int, port: int) -> None:
-    _end_once_on(signal.SIGINT, signal.SIGTERM)
+    """Show it until it is over, or a signal ends it: as cancelled, once all is cleaned up."""
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ending.set)
+    showing = asyncio.create_task(_show(home, plain, steps, replicas, port))
+    signalled = asyncio.create_task(ending.wait())
+    await asyncio.wait({showing, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    while not showing.done():
+        showing.cancel()
+        # Again: before Python 3.12, asyncio.wait_for may swallow what cancels it as it ends.
+        await asyncio.wait({showing}, timeout=_CLEAN_UP_SECONDS)
+    await showing
+
+
+async def _show(home: Path, plain: bool, steps: int, replicas: int, port: int) -> None:
     async with _service(home, port) as endpoint:
         _welcome(home, endpoint, steps)
         names = [f"trainer-{number}" for number in range(replicas)]
@@ -81,21 +99,6 @@ async def _run(home: Path, plain: bool, steps: int, replicas: int, port: int) ->
         "Done: all trainers have ended, and the server with them. Where you have exported it:\n"
         "    unset WEAVELET_HOME"
     )
-
-
-def _end_once_on(*numbers: signal.Signals) -> None:
-    """Cancel this task at the first of these signals; the next do not disturb its clean-up."""
-    main = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        for number in numbers:
-            loop.add_signal_handler(number, lambda: None)
-        if main is not None:
-            main.cancel()
-
-    for number in numbers:
-        loop.add_signal_handler(number, end)
 
 
 @asynccontextmanager
@@ -157,18 +160,22 @@ async def _train(home: Path, names: list[str], steps: int) -> None:
     ]
     try:
         await asyncio.gather(*work)
-    finally:
+    except CommandError:
+        # Cancelled together they are cancelled already, and once is enough.
         for trainer in work:
             trainer.cancel()
+        raise
+    finally:
         await asyncio.wait(work)
 
 
 async def _train_one(home: Path, name: str, seed: int, steps: int) -> None:
-    trainer = await _start(home, name, seed, steps)
+    starting = asyncio.ensure_future(_start(home, name, seed, steps))
     try:
-        code = await trainer.wait()
+        code = await (await asyncio.shield(starting)).wait()
     finally:
-        await _end(trainer)
+        # A process that is being started must be there to be ended.
+        await _end(await starting)
     if code != 0:
         lines = _log(home, name).read_text("utf-8", "replace").splitlines()
         tail = "\n".join(lines[-_LOG_TAIL_LINES:])
