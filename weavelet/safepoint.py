@@ -133,6 +133,7 @@ class SafePoint:
                 self._hold()
         finally:
             self._busy = False
+            self._known.update({change.name: change.new for change in self._changes})
         if self._stop is not None and self._on_stop == "raise":
             raise StopTraining(self._stop.reason)
         return tuple(self._changes)
@@ -222,7 +223,7 @@ class SafePoint:
         self._announce()
 
     def _tell_values(self) -> None:
-        """Tell of controls that have another value now than was announced."""
+        """Tell of controls that have, or had, another value than announcements and outcomes say."""
         now = time.monotonic()
         if now - self._valued < _VALUES_SECONDS:
             return
@@ -232,7 +233,7 @@ class SafePoint:
             name: value
             for name, value in self._registry.values().items()
             # By their text: NaN is what it is.
-            if name not in known or repr(value) != repr(known[name])
+            if name in self._moved or name not in known or repr(value) != repr(known[name])
         }
         if repr(moved) == repr(self._moved):
             return

@@ -302,3 +302,37 @@ def test_export_of_what_cannot_be_written_says_so(shell, train, tmp_path, run):
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
     assert (printed.returncode, printed.stdout) == (0, "")
+
+
+SCHEDULED = """
+import time, weavelet
+
+rate = 1.0
+with weavelet.session("trainer-0") as w:
+
+    @w.handler("lr", get=lambda: rate)
+    def set_lr(value: float) -> None:
+        global rate
+        rate = value
+
+    for step in range(10**9):
+        w.poll(step)
+        rate *= 0.999
+        time.sleep(0.001)
+"""
+
+
+def test_a_value_that_a_schedule_moves_is_shown_as_it_is(shell, run):
+    """Without a command, and again after one: what is shown is never what was once registered."""
+    with training(SCHEDULED, WEAVELET_HOME=str(shell.home), WEAVELET_RUN=run) as trainer:
+
+        def falls_below(most):
+            return shell.until_listed(
+                run, lambda row: row["controls"] and row["controls"][0]["value"] < most
+            )
+
+        falls_below(0.9)
+        assert shell("set", run, "lr=1").returncode == 0
+        falls_below(0.5)
+        assert shell("stop", run).returncode == 0
+        assert trainer.wait() == 0

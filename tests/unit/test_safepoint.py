@@ -770,6 +770,19 @@ def test_what_a_schedule_does_to_a_value_is_told_at_the_next_look(trainer, told,
     assert [m for m in told if isinstance(m, Values)] == [Values({"lr": trainer.now["lr"]})]
 
 
+def test_a_value_that_comes_back_is_told_too(trainer, told, later):
+    """Also where it is what was announced once, before a command or the schedule changed it."""
+    trainer.w.poll(0)
+    trainer.w.push(lr=0.9)
+    trainer.w.poll(1)
+    for value in (0.1, 0.9):
+        trainer.now["lr"] = value
+        later(5)
+        trainer.receive()
+        trainer.w.poll(2)
+        assert told[-1] == Values({"lr": value})
+
+
 def test_what_an_action_sets_is_told_at_once(trainer, told, later):
     """An action may do anything to the values, such as bring a checkpoint's back."""
 
