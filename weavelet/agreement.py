@@ -103,7 +103,7 @@ class Agreement:
         self._boundary = 0
         self._owed: dict[str, Deliver] = {}
         self._taken_over: set[str] = set()
-        self._set_since: set[str] = set()
+        self._set_in: dict[str, int] = {}
         self._open: tuple[Transaction, Item] | None = None
         self._history = ""
         self._leader: Leader | None = None
@@ -163,9 +163,13 @@ class Agreement:
         Without the values that a later commit has replaced.
         """
         left: list[AppliedSet] = []
-        replaced = set(self._set_since)
+        replaced: set[str] = set()
         for one in sorted(applied, key=lambda one: one.order)[::-1]:
-            values = {name: value for name, value in one.values.items() if name not in replaced}
+            values = {
+                name: value
+                for name, value in one.values.items()
+                if name not in replaced and self._set_in.get(name, 0) <= one.order
+            }
             if one.entry not in self.decided:
                 left.insert(0, replace(one, values=values))
             if one.entry in self.decided or one.at_step is None or one.at_step <= self._step:
@@ -314,9 +318,9 @@ class Agreement:
 
     def _decide(self, item: Item, base: str) -> Steps[None]:
         if item.adopts and isinstance(item.entry.body, Set):
-            # It was committed before anything of this life, also where it waited for its step.
-            values = item.entry.body.values
-            left = {name: values[name] for name in values if name not in self._set_since}
+            # What was committed after it holds, also where it waited for its step again.
+            order, values = _order(item), item.entry.body.values
+            left = {name: values[name] for name in values if self._set_in.get(name, 0) <= order}
             item = replace(item, entry=replace(item.entry, body=Set(left)))
         transaction = Transaction(
             self._seat, self._replica, item, base=base, step=self._step, history=self._history
@@ -340,8 +344,8 @@ class Agreement:
                 self._leader.lease(body.lease)
             if isinstance(body, Stop):
                 self.stop = body
-            if isinstance(body, Set) and not item.adopts:
-                self._set_since.update(body.values)
+            if isinstance(body, Set):
+                self._set_in.update(dict.fromkeys(body.values, _order(item)))
         if self._leader is not None:
             self._leader.used(self._index, transaction.keys())
         self._record(item, verdict, transaction)
@@ -413,6 +417,11 @@ class Agreement:
         verdict = Verdict("rejected", reason=reason)
         step = None if self._tick < 0 else self._step
         self._replica.conclude(Ending(entry, sequence, step, verdict))
+
+
+def _order(item: Item) -> int:
+    """The number of its commit: for what was adopted, that of an earlier life."""
+    return max((each.order for each in item.adopts), default=item.order)
 
 
 def _digest(*parts: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,7 @@ from weavelet.channel.frames import encode
 from weavelet.channel.page import Page, Phase
 from weavelet.checkpoint import Memory
 from weavelet.controls import Registry, Verdict
-from weavelet.exceptions import MalformedError, SessionError, StopTraining, WrongThreadError
+from weavelet.exceptions import SessionError, StopTraining, WrongThreadError
 from weavelet.keystore import KeyStore
 from weavelet.messages import (
     Act,
@@ -38,9 +37,8 @@ from weavelet.messages import (
     Set,
     Started,
     Stop,
-    Value,
-    Values,
 )
+from weavelet.moving import Moving
 from weavelet.ranks import Group, Ranks
 
 _log = logging.getLogger("weavelet")
@@ -49,12 +47,6 @@ _NO_STEP = "poll() was called without the step, which is what the ranks agree on
 
 _LOOK_AGAIN = 0.25
 """Seconds between two looks at the clock and at a replaced channel while paused."""
-
-_VALUES_SECONDS = 1.5
-"""Seconds at least between two looks at what schedules and the loop have made of the values."""
-
-_MOST_VALUES = 16 * 1024
-"""Bytes of values that go along with each heartbeat."""
 
 
 class SafePoint:
@@ -95,9 +87,7 @@ class SafePoint:
         self._stop: Stop | None = None
         self._version = registry.version
         self._announced = False
-        self._known: dict[str, Value] = registry.values()
-        self._moved: dict[str, Value] = {}
-        self._valued = time.monotonic()
+        self._moving = Moving(registry, channel)
         self.position: Position | None = None
         self.refused: str | None = None
 
@@ -133,7 +123,7 @@ class SafePoint:
                 self._hold()
         finally:
             self._busy = False
-            self._known.update({change.name: change.new for change in self._changes})
+            self._moving.changed(self._changes)
         if self._stop is not None and self._on_stop == "raise":
             raise StopTraining(self._stop.reason)
         return tuple(self._changes)
@@ -219,31 +209,8 @@ class SafePoint:
             self._version = registry.version
             registry.state()
         self._announced = True
-        self._known, self._moved = registry.values(), {}
+        self._moving.announced()
         self._announce()
-
-    def _tell_values(self) -> None:
-        """Tell of controls that have, or had, another value than announcements and outcomes say."""
-        now = time.monotonic()
-        if now - self._valued < _VALUES_SECONDS:
-            return
-        self._valued = now
-        known = self._known
-        moved = {
-            name: value
-            for name, value in self._registry.values().items()
-            # By their text: NaN is what it is.
-            if name in self._moved or name not in known or repr(value) != repr(known[name])
-        }
-        if repr(moved) == repr(self._moved):
-            return
-        self._moved = moved
-        try:
-            frame = encode(Values(moved))
-        except MalformedError:
-            return
-        if len(frame) <= _MOST_VALUES:
-            self._channel.post(frame, "values")
 
     def _take(self) -> None:
         self._inbox += self._channel.receive()
@@ -259,7 +226,7 @@ class SafePoint:
                 self._adopt(message)
             elif isinstance(message, Refused):
                 self._refuse(message)
-        self._tell_values()
+        self._moving.tell()
 
     def _agree(self, ranks: Ranks) -> None:
         self._changes += ranks.poll()
@@ -367,7 +334,7 @@ class SafePoint:
                     by=f"set by {entry.author} at step {self._step}",
                 )
             case Act():
-                self._valued = -math.inf  # it may set anything
+                self._moving.hurry()
                 return self._registry.run(body.name, body.arguments)
             case Pause():
                 reason = "was paused already" if self._paused else None

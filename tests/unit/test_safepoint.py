@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import weavelet
-from weavelet import safepoint
+from weavelet import moving
 from weavelet.channel.frames import Reader, encode
 from weavelet.channel.page import Page, Phase
 from weavelet.messages import (
@@ -743,9 +743,9 @@ def told(trainer, monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Lets time pass for the safe point alone."""
+    """Lets time pass for the look at the values alone."""
     clock = SimpleNamespace(now=time.monotonic())
-    monkeypatch.setattr(safepoint, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(moving, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def pass_by(seconds):
         clock.now += seconds
