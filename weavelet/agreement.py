@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from weavelet.adoption import Adoption, Past, adoption_id
+from weavelet.adoption import Adoption, Past, adoption_id, is_adoption
 from weavelet.decisions import GROUP, Adopted, Decision, Item, Keys, decode_decisions, decode_items
 from weavelet.keystore import Add, Delete, Put, Read, Steps
 from weavelet.leading import NEVER, Leader
@@ -344,7 +344,7 @@ class Agreement:
                 self._leader.lease(body.lease)
             if isinstance(body, Stop):
                 self.stop = body
-            if isinstance(body, Set):
+            if isinstance(body, Set) and not is_adoption(item.entry):
                 self._set_in.update(dict.fromkeys(body.values, _order(item)))
         if self._leader is not None:
             self._leader.used(self._index, transaction.keys())
