@@ -87,8 +87,9 @@ def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -
     """Fold the applied Sets that the checkpoint does not hold, in the order of their commits.
 
     A scheduled one whose step is still to come waits for it, and one for some replicas alone stays
-    by itself. Either way, what was committed later holds.
+    by itself. Either way, what was committed later holds, also where only the checkpoint knows.
     """
+    held = _held(decided.values())
     values: dict[str, Value] = {}
     replaced: set[str] = set()
     adopts, waiting, untold = [], [], []
@@ -96,7 +97,11 @@ def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -
     for each in reversed(inorder):
         entry = each.entry
         mine = entry.body.values if isinstance(entry.body, Set) else {}
-        left = {name: value for name, value in mine.items() if name not in replaced}
+        left = {
+            name: value
+            for name, value in mine.items()
+            if name not in replaced and held.get(name, 0) <= each.order
+        }
         past = decided.get(entry.id)
         ahead = entry.at_step is not None and entry.at_step > step
         if past is None and (ahead or entry.targets):
@@ -115,6 +120,15 @@ def fold(applied: Iterable[Committed], decided: Mapping[str, Past], step: int) -
         tuple(untold),
         max((each.order for each in inorder), default=0),
     )
+
+
+def _held(decided: Iterable[Past]) -> dict[str, int]:
+    """The order of the last commit to each control that a checkpoint holds."""
+    held: dict[str, int] = {}
+    for past in decided:
+        for change in past.changes if past.kind == "applied" else ():
+            held[change.name] = max(past.order, held.get(change.name, 0))
+    return held
 
 
 def _order(each: Committed, decided: Mapping[str, Past]) -> int:

@@ -102,7 +102,8 @@ class Agreement:
         self._index = 0
         self._boundary = 0
         self._owed: dict[str, Deliver] = {}
-        self._taken_over: set[str] = set()
+        # Entries that have, or will have, another end here than a refusal.
+        self._spoken_for: set[str] = set()
         self._set_in: dict[str, int] = {}
         self._open: tuple[Transaction, Item] | None = None
         self._history = ""
@@ -128,13 +129,13 @@ class Agreement:
             # Its outcome may be lost with the life that it was decided in.
             self._tell_past(entry, sequence)
         elif self.off is not None and entry.id not in self.decided:
-            if entry.id not in self._taken_over:
+            if entry.id not in self._spoken_for:
                 self._refuse(entry, sequence)
         elif self.stop is not None and entry.id not in self.decided:
             self._refuse(entry, sequence, reason="this job was told to stop")
         elif entry.id not in self._owed and entry.id not in self.decided:
             self._owed[entry.id] = message
-            if self._leader is not None and entry.id not in self._taken_over:
+            if self._leader is not None and entry.id not in self._spoken_for:
                 self._leader.planner.submit(message)
 
     def _tell_past(self, entry: Entry, sequence: int, *, adopted: bool = False) -> None:
@@ -152,8 +153,8 @@ class Agreement:
         """
         for each in adoption.untold:
             self._tell_past(each.entry, each.sequence, adopted=True)
-        self._taken_over = {each.entry for each in adoption.adopts}
-        self._taken_over |= {each.entry.id for each in adoption.waiting}
+        self._spoken_for |= {each.entry for each in adoption.adopts}
+        self._spoken_for |= {each.entry.id for each in adoption.waiting}
         if self._leader is not None:
             self._leader.planner.adopt(adoption, adoption_id(self._incarnation))
 
@@ -235,6 +236,7 @@ class Agreement:
             self._open = None
             verdict = transaction.break_off(reason)
             # The others may have come to something else: a Set is left to the log, an action was.
+            self._spoken_for.add(item.entry.id)
             self._record(item, verdict, transaction, remember=not isinstance(item.entry.body, Set))
         self._end(reason)
 
@@ -344,8 +346,9 @@ class Agreement:
                 self._leader.lease(body.lease)
             if isinstance(body, Stop):
                 self.stop = body
-            if isinstance(body, Set) and not is_adoption(item.entry):
-                self._set_in.update(dict.fromkeys(body.values, _order(item)))
+            if isinstance(body, Set) and transaction.addressed and not is_adoption(item.entry):
+                for name in () if body.dry_run else body.values:
+                    self._set_in[name] = max(_order(item), self._set_in.get(name, 0))
         if self._leader is not None:
             self._leader.used(self._index, transaction.keys())
         self._record(item, verdict, transaction)
@@ -407,7 +410,7 @@ class Agreement:
     def _refuse_all(self) -> None:
         owed, self._owed = self._owed, {}
         for message in owed.values():
-            if message.entry.id not in self._taken_over:
+            if message.entry.id not in self._spoken_for:
                 self._refuse(message.entry, message.position.sequence)
 
     def _refuse(self, entry: Entry, sequence: int, reason: str = "") -> None:

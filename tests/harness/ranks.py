@@ -311,8 +311,10 @@ class Trainer:
 
         for each in sorted(applied, key=order):
             last.update(dict.fromkeys(each.entry.body.values, each.entry))
+        held = adoption._held(decided.values())
+        orders = {each.entry.id: order(each) for each in applied}
         for name, entry in last.items():
-            if entry.id not in decided:
+            if entry.id not in decided and held.get(name, 0) <= orders[entry.id]:
                 come = self.world.has_come(entry.id, self.step)
                 given = plan.values.values if come else waiting.get(entry.id, {})
                 self.check(given.get(name) == entry.body.values[name], f"{entry.id} lost")
@@ -791,7 +793,7 @@ class World:
         trainer.check(values == trainer.values, f"values {trainer.values}, committed {values}")
         if trainer.status == "finished":
             # Its sidecar tells of what was to be adopted when training ended.
-            missing = trainer.submitted - trainer.endings.keys() - trainer.agreement._taken_over
+            missing = trainer.submitted - trainer.endings.keys() - trainer.agreement._spoken_for
             trainer.check(not missing, f"no outcome of {missing}")
 
     def check_calm(self, life):
