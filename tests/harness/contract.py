@@ -375,14 +375,16 @@ class Contract:
 
     def test_stop_ends_it_by_the_framework(self, weaver, tmp_path):
         """No step after the stop's; the framework's own end runs, and the exit code is 0."""
-        with living(weaver, self.script, tmp_path, job="stop", **self.environment) as life:
+        with living(
+            weaver, self.script, tmp_path, job=f"stop-{type(self).__name__}", **self.environment
+        ) as life:
             told = life.stop()
             assert life.ended() == {0: told.step}
             assert life.until(lambda row: row.state == "exited").reason == "stopped by command"
 
     def test_a_resumed_job_applies_nothing_twice(self, weaver, tmp_path):
         """It begins at the checkpoint's step with its values, and adopts what came after."""
-        options = {"job": "resumed", **self.environment}
+        options = {"job": f"resumed-{type(self).__name__}", **self.environment}
         with living(weaver, self.script, tmp_path, **options) as life:
             life.set(gain=2.0)
             life.set(lr=0.05)
@@ -411,7 +413,12 @@ class Contract:
 
     def test_two_ranks_do_the_same_at_the_same_step(self, weaver, tmp_path):
         """Set, failure, pause, action, checkpoint and stop under torchrun: one list of both."""
-        options = {"job": "ranks", "ranks": 2, "launcher": self.launcher, **self.environment}
+        options = {
+            "job": f"ranks-{type(self).__name__}",
+            "ranks": 2,
+            "launcher": self.launcher,
+            **self.environment,
+        }
         with living(weaver, self.script, tmp_path, **options) as life:
             told = life.set(lr=0.05)
             event = {"rate": 0.05, "at": told.step}
